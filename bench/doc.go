@@ -1,0 +1,26 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures what one proxied request costs: belay beside nginx,
+// HAProxy and httputil.ReverseProxy, on this machine, in one run.
+//
+//	go run ./bench                      # everything that is installed, 5 rounds
+//	go run ./bench --scenario 'h1-64-*' --peers nginx,belay
+//	go run ./bench --belay old=./belay-v1 # this tree against another binary
+//	go run ./bench --quick              # one short round, and the gate for CI
+//
+// All proxies do the same work, which is verified before anything is measured:
+// the Host field is rewritten, the client's address is appended to
+// X-Forwarded-For, three origins are used in turn over kept connections, and
+// nothing is logged. The figure that counts is CPU time per request of the
+// proxy's processes, and of that the ratio between two proxies in one round:
+// an absolute time says more about the machine than about the proxy.
+//
+// Where to look: scenario.go lists what is measured, runner.go does one
+// measurement and the rounds, peers.go and the file of each proxy start them,
+// origin.go and load.go are the two programs around the proxy, report.go
+// prints. Linux only, as it reads /proc and pins processes to CPUs.
+//
+// Every process listens on 127.0.0.1 alone and is ended by the process id it
+// was started with, also on interrupt.
+package main

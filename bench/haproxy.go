@@ -1,0 +1,64 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// haproxyConfig takes, in order: the connections of clients, the number of
+// threads, the listening address and the servers. Without a log line it logs
+// nothing; the sizes of its pools stay as they are by default. With strict
+// limits it would not start if maxconn needed more descriptors than it may have.
+const haproxyConfig = `global
+	maxconn %d
+	nbthread %d
+	no strict-limits
+	hard-stop-after 1s
+defaults
+	mode http
+	timeout connect 5s
+	timeout client 1h
+	timeout server 1h
+	timeout http-keep-alive 1h
+	option http-keep-alive
+	http-reuse always
+frontend clients
+	bind %s backlog 4096
+	default_backend origins
+backend origins
+	balance roundrobin
+	option forwardfor
+	http-request set-header Host ` + hostWanted + `
+%s`
+
+// haproxyPeer is HAProxy with the configuration above.
+func haproxyPeer() peer {
+	return installed(haproxyName, "-v", `[0-9]+\.[0-9.]+[^ ]*`, func(program string, set setup) (*exec.Cmd, error) {
+		var servers strings.Builder
+		for i, origin := range set.origins {
+			fmt.Fprintf(&servers, "\tserver o%d %s\n", i, origin)
+		}
+		text := fmt.Sprintf(haproxyConfig, haproxyMaxconn(set), set.cores, set.listen, servers.String())
+		file := filepath.Join(set.dir, "haproxy.cfg")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		return exec.Command(program, "-db", "-q", "-f", file), nil // -db: one process, in the foreground
+	})
+}
+
+// haproxyMaxconn returns the maxconn for set. It is far above the number of
+// clients if the limit on descriptors allows: HAProxy counts on two descriptors
+// for each of maxconn and keeps no idle connection to a server while more than
+// a quarter of them are in use.
+func haproxyMaxconn(set setup) int {
+	return max(set.conns+64, min(4*set.conns+4096, set.descriptors/2-256))
+}

@@ -1,0 +1,301 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are what the command line says.
+type options struct {
+	scenarios []string // globs; none means those that are not optional
+	peers     []string // globs; none means all
+	belays    []string // other binaries, as for otherBelay
+	rounds    int
+	duration  time.Duration // of the measured phase
+	idleWait  time.Duration // before memory is read again
+	cores     int           // for the proxy
+	quick     bool
+	json      string // file, "" for none
+	record    string // file, "" for none
+
+	descriptors int // limit on open files, not from the command line
+}
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run returns the exit status: 2 for a wrong command line, 1 if something
+// could not be measured or the gate is closed.
+func run(args []string) int {
+	var err error
+	switch subcommand(args) {
+	case "run-origin":
+		err = runOrigin(os.Stdin, os.Stdout)
+	case "run-load":
+		err = runLoad(os.Stdin, os.Stdout)
+	case "run-httputil":
+		err = runHTTPUtil(args[1:])
+	default:
+		opts, perr := parseOptions(args, os.Stderr)
+		if errors.Is(perr, flag.ErrHelp) {
+			return 0
+		}
+		if perr != nil {
+			fmt.Fprintln(os.Stderr, "bench:", perr)
+			return 2
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		context.AfterFunc(ctx, stop) // a second signal ends us at once
+		err = compare(ctx, opts, os.Stdout, os.Stderr)
+		if ctx.Err() != nil {
+			err = errors.New("interrupted")
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+// subcommand returns the first argument unless that is a flag. The subcommands
+// are for our own children.
+func subcommand(args []string) string {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return args[0]
+	}
+	return ""
+}
+
+// parseOptions parses the command line. It writes the usage to w if asked for.
+func parseOptions(args []string, w io.Writer) (options, error) {
+	opts := options{}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	list := func(to *[]string) func(string) error {
+		return func(value string) error {
+			*to = append(*to, strings.Split(value, ",")...)
+			return nil
+		}
+	}
+	flags.Func("scenario", "run scenarios that match this `glob`; repeatable; optional ones run only if named", list(&opts.scenarios))
+	flags.Func("peers", "measure peers that match these `globs`, separated by commas", list(&opts.peers))
+	flags.Func("belay", "also measure this `binary`, PATH or NAME=PATH; repeatable", list(&opts.belays))
+	flags.IntVar(&opts.rounds, "rounds", 5, "`number` of rounds")
+	flags.DurationVar(&opts.duration, "duration", 2*time.Second, "`length` of one measurement")
+	flags.DurationVar(&opts.idleWait, "idle-wait", 6*time.Second, "how `long` connections idle before memory is read again")
+	flags.IntVar(&opts.cores, "cores", 1, "`number` of CPUs, and of threads, for the proxy")
+	flags.BoolVar(&opts.quick, "quick", false, "one round of 1s of "+quickScenario+", unless other flags say so, and compare belay with recorded.json")
+	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
+	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			printUsage(w, flags)
+		}
+		return opts, err
+	}
+	if flags.NArg() > 0 {
+		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if opts.quick {
+		opts.shorten(flags)
+	}
+	return opts, opts.validate()
+}
+
+func printUsage(w io.Writer, flags *flag.FlagSet) {
+	fmt.Fprintln(w, "usage: bench [flags]\n\nscenarios:")
+	for _, s := range scenarios {
+		optional := ""
+		if s.optional {
+			optional = " (optional)"
+		}
+		fmt.Fprintf(w, "  %-14s %s%s\n", s.Name, s.What, optional)
+	}
+	fmt.Fprintln(w, "\nflags:")
+	flags.SetOutput(w)
+	flags.PrintDefaults()
+}
+
+// shorten applies --quick to what the command line does not set.
+func (o *options) shorten(flags *flag.FlagSet) {
+	set := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["scenario"] {
+		o.scenarios = []string{quickScenario}
+	}
+	if !set["rounds"] {
+		o.rounds = 1
+	}
+	if !set["duration"] {
+		o.duration = time.Second
+	}
+}
+
+// validate reports all values that are out of range.
+func (o *options) validate() error {
+	var errs []error
+	if o.rounds < 1 || o.rounds > 1000 {
+		errs = append(errs, fmt.Errorf("--rounds is %d, want 1 to 1000", o.rounds))
+	}
+	if o.duration < 100*time.Millisecond || o.duration > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("--duration is %v, want 100ms to 10m", o.duration))
+	}
+	if o.idleWait < 0 || o.idleWait > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("--idle-wait is %v, want 0 to 10m", o.idleWait))
+	}
+	if o.cores < 1 {
+		errs = append(errs, fmt.Errorf("--cores is %d, want at least 1", o.cores))
+	}
+	return errors.Join(errs...)
+}
+
+// compare is the program: it measures all chosen peers in all chosen scenarios
+// and prints the results to w, with progress to progress.
+func compare(ctx context.Context, opts options, w, progress io.Writer) error {
+	chosen, err := selectScenarios(scenarios, opts.scenarios)
+	if err != nil {
+		return err
+	}
+	opts.descriptors = raiseDescriptors()
+	dir, err := os.MkdirTemp("", "belay-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	peers, err := findPeers(ctx, opts, dir)
+	if err != nil {
+		return err
+	}
+	var present []peer
+	for _, p := range peers {
+		if p.Skipped == "" {
+			present = append(present, p)
+		}
+	}
+	if len(present) == 0 && !opts.quick {
+		return errors.New("none of the peers is available")
+	}
+	b, err := newBench(ctx, opts, dir, progress)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	r := &report{Machine: thisMachine(), Cores: opts.cores, Rounds: opts.rounds, Duration: opts.duration.Seconds(), Peers: peers}
+	r.printIntro(w, b)
+	if err := b.verifyPeers(ctx, present); err != nil {
+		return err
+	}
+	if err := b.runAll(ctx, w, r, chosen, present); err != nil {
+		return err
+	}
+	return finish(ctx, w, b, r, present)
+}
+
+// findPeers returns all peers that --peers selects, also those that cannot be
+// measured.
+func findPeers(ctx context.Context, opts options, dir string) ([]peer, error) {
+	all := []peer{nginxPeer(), haproxyPeer(), stdlibPeer(), {Name: belayName}}
+	for _, value := range opts.belays {
+		p, err := otherBelay(value)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	matched, err := matchNames("peer", names(all), opts.peers)
+	if err != nil {
+		return nil, err
+	}
+	var chosen []peer
+	seen := make(map[string]bool)
+	for i, p := range all {
+		if !matched[i] {
+			continue
+		}
+		if seen[p.Name] {
+			return nil, fmt.Errorf("two peers are called %s; name them: --belay NAME=PATH", p.Name)
+		}
+		seen[p.Name] = true
+		if p.Name == belayName {
+			p = belayPeer(ctx, dir)
+		}
+		chosen = append(chosen, p)
+	}
+	return chosen, nil
+}
+
+// runAll measures and prints one scenario after the other.
+func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []scenario, peers []peer) error {
+	for _, s := range chosen {
+		result, err := b.runScenario(ctx, s, peers)
+		if err != nil {
+			return err
+		}
+		result.print(w)
+		r.Scenarios = append(r.Scenarios, result)
+	}
+	return nil
+}
+
+// finish writes the files that were asked for, fails if a request failed, and
+// holds the gate.
+func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer) error {
+	if file := b.opts.json; file != "" {
+		if err := r.writeJSON(filepath.Clean(file)); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.Scenarios {
+		for _, sample := range s.Samples {
+			if sample.Errors > 0 {
+				return fmt.Errorf("%s: %s: %d errors, first: %s", s.Name, sample.Peer, sample.Errors, sample.Error)
+			}
+		}
+	}
+	if file := b.opts.record; file != "" {
+		if err := writeRecord(filepath.Clean(file), r); err != nil {
+			return err
+		}
+	}
+	if b.opts.quick {
+		return b.gate(ctx, w, r, peers)
+	}
+	return nil
+}
+
+// raiseDescriptors raises the limit on open files, which our children inherit,
+// as far as it goes up to 65,536, and returns it.
+func raiseDescriptors() int {
+	const enough = 1 << 16
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	if limit.Max < enough { // only root may
+		if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: enough, Max: enough}) == nil {
+			return enough
+		}
+	}
+	limit.Cur = min(limit.Max, enough)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(limit.Cur)
+}

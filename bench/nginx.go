@@ -1,0 +1,88 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+)
+
+// nginxConfig takes, in order: the user directive, the number of workers, the
+// connections for each, the servers, the idle connections to keep to them and
+// the listening address. The limits on requests per connection are lifted, as
+// no other peer has them.
+const nginxConfig = `daemon off;
+%s
+worker_processes %d;
+pid nginx.pid;
+error_log /dev/null crit;
+events {
+	worker_connections %d;
+}
+http {
+	access_log off;
+	client_body_temp_path client_body;
+	proxy_temp_path proxy;
+	fastcgi_temp_path fastcgi;
+	uwsgi_temp_path uwsgi;
+	scgi_temp_path scgi;
+	keepalive_timeout 1h;
+	keepalive_requests 1000000000;
+	upstream origins {
+%s		keepalive %d;
+		keepalive_requests 1000000000;
+		keepalive_timeout 1h;
+	}
+	server {
+		listen %s backlog=4096;
+		location / {
+			proxy_pass http://origins;
+			proxy_http_version 1.1;
+			proxy_set_header Host ` + hostWanted + `;
+			proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+			proxy_set_header Connection "";
+		}
+	}
+}
+`
+
+// nginxPeer is nginx with the configuration above, buffering as it is by
+// default.
+func nginxPeer() peer {
+	return installed(nginxName, "-v", `[0-9]+\.[0-9.]+`, func(program string, set setup) (*exec.Cmd, error) {
+		var servers strings.Builder
+		for _, origin := range set.origins {
+			fmt.Fprintf(&servers, "\t\tserver %s max_fails=0;\n", origin)
+		}
+		userLine, err := nginxUser()
+		if err != nil {
+			return nil, err
+		}
+		text := fmt.Sprintf(nginxConfig, userLine, set.cores, set.connectionLimit(), servers.String(), max(256, set.conns), set.listen)
+		if err := os.WriteFile(filepath.Join(set.dir, "nginx.conf"), []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		// -e keeps it from opening the log file it was built with.
+		return exec.Command(program, "-p", set.dir, "-c", "nginx.conf", "-e", "stderr"), nil
+	})
+}
+
+// nginxUser keeps the workers of a master that runs as root from changing to a
+// user who cannot enter our directory. For others the directive has no effect.
+func nginxUser() (string, error) {
+	if os.Geteuid() != 0 {
+		return "", nil
+	}
+	u, err := user.Current()
+	if err != nil {
+		return "", fmt.Errorf("find own user name: %w", err)
+	}
+	return "user " + u.Username + ";", nil
+}

@@ -1,0 +1,64 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPrintTable(t *testing.T) {
+	var b strings.Builder
+	printTable(&b, [][]string{{"", "µs", "ratio"}, {"nginx", "10.5", "–"}, {"b", "9", "0.90"}})
+	const want = "" +
+		"           µs  ratio\n" +
+		"  nginx  10.5      –\n" +
+		"  b         9   0.90\n"
+	if got := b.String(); got != want {
+		t.Errorf("table:\n%swant:\n%s", got, want)
+	}
+}
+
+func TestPrintScenario(t *testing.T) {
+	names := []string{"nginx", "httputil", "belay"}
+	samples := append(samplesOf("nginx", 10, 13), samplesOf("belay", 8, 10)...)
+	samples = append(samples, samplesOf("httputil", 56, 70)...)
+	samples[0].Errors, samples[0].Error = 2, "EOF"
+	result := scenarioResult{scenario: scenarios[0], Samples: samples, Summary: summarize(names, samples)}
+	var b strings.Builder
+	result.print(&b)
+	for _, want := range []string{
+		"h1-64-100B: GET", "11.50", "(10.00–13.00)", "httputil ÷ belay = 7.00",
+		"noisy: nginx itself varied by 26 %", "nginx, round 1: 2 errors, first: EOF",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestPrintIdleScenario(t *testing.T) {
+	result := scenarioResult{
+		scenario: scenario{Name: "idle", idle: true, conns: 1024},
+		Samples:  []sample{{Peer: "belay", RSSIdle: 10 << 20, RSSLoaded: 18 << 20, RSSWaited: 12 << 20, Closed: 3}},
+		Summary:  []summary{{Peer: "belay"}},
+	}
+	var b strings.Builder
+	result.print(&b)
+	fields := strings.Fields(b.String()[strings.Index(b.String(), "belay"):])
+	if got, want := strings.Join(fields, " "), "belay 10.0 18.0 12.0 8.00 2.00 3"; got != want {
+		t.Errorf("row %q, want %q", got, want)
+	}
+}
+
+func TestCPUModel(t *testing.T) {
+	if got := cpuModel("processor\t: 0\nmodel name\t: Fast: 9\nmodel name\t: b\n", ""); got != "Fast: 9" {
+		t.Errorf("model %q, want the first", got)
+	}
+	if got := cpuModel("processor: 0\n", "none"); got != "none" {
+		t.Errorf("model %q, want none", got)
+	}
+}

@@ -1,0 +1,133 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// A scenario is one kind of load.
+type scenario struct {
+	Name string `json:"name"`
+	What string `json:"what"` // one line for the report
+
+	conns    int   // connections of the load generator
+	post     int   // bytes of request body; 0 means GET
+	response int64 // bytes of response body
+	newConn  bool  // a new connection for each request
+	idle     bool  // measure memory of idle connections instead of CPU
+
+	optional  bool // runs only if named by --scenario
+	maxRounds int  // 0 means as many as --rounds says
+}
+
+var scenarios = []scenario{
+	{Name: "h1-64-100B", What: "GET, 64 kept connections, 100 byte response", conns: 64, response: 100},
+	{Name: "h1-512-100B", What: "GET, 512 kept connections, 100 byte response", conns: 512, response: 100},
+	{Name: "h1-64-4KiB", What: "GET, 64 kept connections, 4 KiB response", conns: 64, response: 4 << 10},
+	{Name: "h1-post-64", What: "POST of 1 KiB, 64 kept connections, 100 byte response", conns: 64, post: 1 << 10, response: 100},
+	{Name: "body-1MiB", What: "GET, 8 kept connections, 1 MiB response", conns: 8, response: 1 << 20},
+	{Name: "body-100MiB", What: "GET, 2 kept connections, 100 MiB response", conns: 2, response: 100 << 20, optional: true},
+	{Name: "new-conn-64", What: "GET, a new connection for each request, 64 at a time, 100 byte response", conns: 64, response: 100, newConn: true, optional: true},
+	{Name: "idle-10000", What: "memory of 10,000 idle connections after one GET on each", conns: 10_000, response: 100, idle: true, maxRounds: 1},
+}
+
+// quickScenario is the one that --quick runs if none is named.
+const quickScenario = "h1-64-100B"
+
+// selectScenarios returns the scenarios that match any of the glob patterns,
+// in the order of the list. Without a pattern it returns those that are not
+// optional. A pattern that matches nothing is an error.
+func selectScenarios(all []scenario, patterns []string) ([]scenario, error) {
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.Name
+	}
+	matched, err := matchNames("scenario", names, patterns)
+	if err != nil {
+		return nil, err
+	}
+	var chosen []scenario
+	for i, s := range all {
+		if matched[i] && !(len(patterns) == 0 && s.optional) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen, nil
+}
+
+// matchNames reports for each name whether a pattern matches it; without
+// patterns all do. what names the kind of thing in the error for a pattern
+// that is malformed or matches no name.
+func matchNames(what string, names, patterns []string) ([]bool, error) {
+	matched := make([]bool, len(names))
+	if len(patterns) == 0 {
+		for i := range matched {
+			matched[i] = true
+		}
+		return matched, nil
+	}
+	for _, pattern := range patterns {
+		hit := false
+		for i, name := range names {
+			ok, err := path.Match(pattern, name)
+			if err != nil {
+				return nil, fmt.Errorf("%s pattern %q: %w", what, pattern, err)
+			}
+			if ok {
+				matched[i], hit = true, true
+			}
+		}
+		if !hit {
+			return nil, fmt.Errorf("no %s matches %q; there are: %s", what, pattern, strings.Join(names, ", "))
+		}
+	}
+	return matched, nil
+}
+
+// hostSent is the Host that the load generator sends, hostWanted the one that
+// every proxy has to make of it.
+const (
+	hostSent   = "www.example.com"
+	hostWanted = "bench.example"
+)
+
+// request returns the bytes of one request, with a head of the size that a
+// browser sends.
+func (s *scenario) request() []byte {
+	connection := "keep-alive"
+	if s.newConn {
+		connection = "close"
+	}
+	return buildRequest("/b/"+strconv.FormatInt(s.response, 10), connection, s.post)
+}
+
+// buildRequest returns a request for target, a POST if post, the bytes of its
+// body, is not 0.
+func buildRequest(target, connection string, post int) []byte {
+	method := "GET"
+	if post > 0 {
+		method = "POST"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", method, target)
+	b.WriteString("Host: " + hostSent + "\r\n" +
+		"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n" +
+		"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n" +
+		"Accept-Language: en-GB,en;q=0.5\r\n" +
+		"Accept-Encoding: gzip, deflate, br\r\n" +
+		"Connection: " + connection + "\r\n" +
+		"Cookie: session=4f3c2b1a09f8e7d6\r\n")
+	if post > 0 {
+		fmt.Fprintf(&b, "Content-Type: application/octet-stream\r\nContent-Length: %d\r\n", post)
+	}
+	b.WriteString("\r\n")
+	b.WriteString(strings.Repeat("x", post))
+	return []byte(b.String())
+}

@@ -1,0 +1,8 @@
+module github.com/belay-proxy/belay
+
+go 1.26.0
+
+require (
+	go.yaml.in/yaml/v4 v4.0.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)

@@ -1,0 +1,148 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Limits bound what a peer can make a connection hold. The zero Limits is
+// ready to use. No limit can be turned off.
+type Limits struct {
+	// MaxHeadBytes limits a head: start line, fields and the empty line, in
+	// bytes. Zero means 64 KiB. At least 1024, at most 1 MiB.
+	MaxHeadBytes int
+
+	// MaxFields limits the number of field lines of a head, and of the
+	// trailers. Zero means 100.
+	MaxFields int
+
+	// MaxTargetBytes limits a request target, in bytes. Zero means 16 KiB.
+	// RFC 9112 section 3 asks for at least 8000.
+	MaxTargetBytes int
+
+	// MaxChunkExtBytes limits the chunk extensions of one body together, in
+	// bytes. Zero means 8 KiB.
+	MaxChunkExtBytes int
+
+	// MaxTrailerBytes limits the trailers of one body, in bytes. Zero means
+	// 16 KiB.
+	MaxTrailerBytes int
+}
+
+func (l Limits) withDefaults() Limits {
+	l.MaxHeadBytes = cmp.Or(l.MaxHeadBytes, 64<<10)
+	l.MaxFields = cmp.Or(l.MaxFields, 100)
+	l.MaxTargetBytes = cmp.Or(l.MaxTargetBytes, 16<<10)
+	l.MaxChunkExtBytes = cmp.Or(l.MaxChunkExtBytes, 8<<10)
+	l.MaxTrailerBytes = cmp.Or(l.MaxTrailerBytes, 16<<10)
+	return l
+}
+
+// Validate returns every problem with l, joined, or nil.
+func (l Limits) Validate() error {
+	var errs []error
+	check := func(name string, got, low, high int) {
+		if got != 0 && (got < low || got > high) {
+			errs = append(errs, fmt.Errorf("http1: %s is %d, want %d to %d", name, got, low, high))
+		}
+	}
+	check("MaxHeadBytes", l.MaxHeadBytes, 1024, 1<<20)
+	check("MaxFields", l.MaxFields, 1, 10_000)
+	check("MaxTargetBytes", l.MaxTargetBytes, 256, 1<<20)
+	check("MaxChunkExtBytes", l.MaxChunkExtBytes, 1, 1<<20)
+	check("MaxTrailerBytes", l.MaxTrailerBytes, 1, 1<<20)
+	return errors.Join(errs...)
+}
+
+// ServerConfig configures server connections. The zero ServerConfig is ready
+// to use. It must not be modified once a connection uses it.
+type ServerConfig struct {
+	Limits
+
+	// HeadTimeout bounds the time from the first byte of a request head to
+	// its last, and from the acceptance of a connection to the first byte.
+	// Zero means 10 seconds; negative means no limit.
+	HeadTimeout time.Duration
+
+	// IdleTimeout is how long a connection may wait for its next request.
+	// Zero means 75 seconds; negative means for ever.
+	IdleTimeout time.Duration
+
+	// BodyTimeout bounds each wait for more of a request body. Zero means
+	// 60 seconds; negative means no limit.
+	BodyTimeout time.Duration
+
+	// WriteTimeout bounds each wait for the client to take more of a
+	// response. Zero means 60 seconds; negative means no limit.
+	WriteTimeout time.Duration
+
+	// DrainTimeout bounds the reading of what is left of a request body
+	// after the response has been sent, so that the connection can be used
+	// again. Zero means 1 second; negative means that nothing is read.
+	DrainTimeout time.Duration
+
+	// MaxDrainBytes bounds the same in bytes. Zero means 64 KiB; negative
+	// means that nothing is read.
+	MaxDrainBytes int64
+
+	// MaxRequests closes a connection after so many requests. Zero and
+	// negative mean no limit.
+	MaxRequests int
+
+	// OnReject, if not nil, is told of requests that were malformed or did
+	// not arrive in time, and so never became a stream.
+	OnReject func(c *ServerConn, status int, err error)
+
+	// Draining, if not nil, reports whether the process is ending:
+	// responses then carry "Connection: close".
+	Draining func() bool
+}
+
+// WithDefaults returns c with every zero field replaced by its default.
+func (c ServerConfig) WithDefaults() ServerConfig {
+	c.Limits = c.Limits.withDefaults()
+	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, time.Second)
+	c.MaxDrainBytes = cmp.Or(c.MaxDrainBytes, 64<<10)
+	if c.Draining == nil {
+		c.Draining = func() bool { return false }
+	}
+	if c.OnReject == nil {
+		c.OnReject = func(*ServerConn, int, error) {}
+	}
+	return c
+}
+
+// ClientConfig configures client connections. The zero ClientConfig is ready
+// to use. It must not be modified once a connection uses it.
+type ClientConfig struct {
+	Limits
+
+	// ReadTimeout bounds each wait for the origin to send something. Zero
+	// means 60 seconds; negative means no limit.
+	ReadTimeout time.Duration
+
+	// WriteTimeout bounds each wait for the origin to take something. Zero
+	// means 60 seconds; negative means no limit.
+	WriteTimeout time.Duration
+
+	// AllowInvalidContentLength treats a response with an unusable
+	// Content-Length as ended by the close of the connection.
+	AllowInvalidContentLength bool
+}
+
+// WithDefaults returns c with every zero field replaced by its default.
+func (c ClientConfig) WithDefaults() ClientConfig {
+	c.Limits = c.Limits.withDefaults()
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, time.Minute)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
+	return c
+}

@@ -1,0 +1,255 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/belay-proxy/belay/header"
+)
+
+// A parseError says why a message was refused and with which status a server
+// answers. Its values are the constants below: refusing costs no allocation.
+type parseError struct {
+	status int
+	why    string
+}
+
+func (e *parseError) Error() string { return e.why }
+
+func refuse(status int, why string) *parseError { return &parseError{status, why} }
+
+// The reasons for which a message is refused.
+var (
+	errBareLF        = refuse(400, "line not ended by CRLF")
+	errControl       = refuse(400, "control character in head")
+	errFold          = refuse(400, "folded field line")
+	errFieldName     = refuse(400, "invalid field name")
+	errFieldNoColon  = refuse(400, "field line without colon")
+	errTooManyFields = refuse(431, "too many fields")
+	errHeadTooLarge  = refuse(431, "head too large")
+
+	errRequestLine   = refuse(400, "malformed request line")
+	errMethod        = refuse(400, "invalid method")
+	errTarget        = refuse(400, "invalid request target")
+	errTargetTooLong = refuse(414, "request target too long")
+	errVersion       = refuse(505, "unsupported HTTP version")
+	errNoHost        = refuse(400, "missing Host")
+	errManyHosts     = refuse(400, "several Host fields")
+	errHost          = refuse(400, "invalid Host")
+	errExpect        = refuse(417, "unknown expectation")
+
+	errManyLengths  = refuse(400, "several Content-Length fields")
+	errLength       = refuse(400, "invalid Content-Length")
+	errLengthCoding = refuse(400, "both Content-Length and Transfer-Encoding")
+	errCoding       = refuse(400, "invalid Transfer-Encoding")
+	errCodingOther  = refuse(501, "unsupported transfer coding")
+	errCoding10     = refuse(400, "Transfer-Encoding in HTTP/1.0")
+
+	errStatusLine = refuse(502, "malformed status line")
+
+	errChunkSize      = refuse(400, "malformed chunk size")
+	errChunkEnd       = refuse(400, "chunk data not followed by CRLF")
+	errChunkExt       = refuse(400, "too many bytes of chunk extensions")
+	errTrailerTooLong = refuse(400, "trailers too large")
+)
+
+const crlf = "\r\n"
+
+// headEnd returns the length of the head at the start of b, its empty line
+// included, or 0 if b does not hold a whole head. scanned is the number of
+// bytes that an earlier call has already looked at. A line of the part looked
+// at that is not ended by CRLF is an error at once, so that a client that
+// sends bare LFs is not left waiting.
+func headEnd(b []byte, scanned int) (n int, err error) {
+	start := max(scanned-3, 0)
+	if i := bytes.Index(b[start:], []byte("\r\n\r\n")); i >= 0 {
+		return start + i + 4, nil
+	}
+	for rest := b[scanned:]; ; {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			return 0, nil
+		}
+		if at := len(b) - len(rest) + i; at == 0 || b[at-1] != '\r' {
+			return 0, errBareLF
+		}
+		rest = rest[i+1:]
+	}
+}
+
+// A framing collects what the fields of one head say about the length of the
+// body and the fate of the connection.
+type framing struct {
+	lengths int   // Content-Length fields
+	length  int64 // value of the only one; -1 if invalid
+	codings int   // Transfer-Encoding fields
+	coding  string
+	hosts   int
+	host    string
+
+	closes     bool // Connection: close
+	keepAlive  bool // Connection: keep-alive
+	connUpg    bool // Connection: upgrade
+	upgrade    string
+	expect     string
+	keepParams string // Keep-Alive
+}
+
+// parseFields parses the field lines in s, each ended by CRLF, into fields,
+// and notes in fr what they say about framing. Strings are cut from s. With
+// spaceOK, white space between name and colon is removed instead of refused:
+// RFC 9112 section 5.1 wants that of a proxy for responses.
+func parseFields(s string, fields *header.Fields, limit int, spaceOK bool, fr *framing) error {
+	for s != "" {
+		end := strings.IndexByte(s, '\r')
+		if end < 0 || end+1 >= len(s) || s[end+1] != '\n' {
+			return errControl
+		}
+		line := s[:end]
+		s = s[end+2:]
+		colon := 0
+		for colon < len(line) && header.IsTokenByte(line[colon]) {
+			colon++
+		}
+		name := line[:colon]
+		if colon == len(line) {
+			return errFieldNoColon
+		}
+		if line[colon] != ':' {
+			if name == "" && (line[0] == ' ' || line[0] == '\t') {
+				return errFold
+			}
+			if !spaceOK {
+				return errFieldName
+			}
+			for colon < len(line) && (line[colon] == ' ' || line[colon] == '\t') {
+				colon++
+			}
+			if colon == len(line) || line[colon] != ':' {
+				return errFieldName
+			}
+		}
+		if name == "" {
+			return errFieldName
+		}
+		value := trimSpace(line[colon+1:])
+		if !header.ValidValue(value) {
+			return errControl
+		}
+		if fields.Len() == limit {
+			return errTooManyFields
+		}
+		fields.AddValid(name, value)
+		if fr != nil {
+			fr.note(name, value)
+		}
+	}
+	return nil
+}
+
+// trimSpace removes optional white space from both ends of v.
+func trimSpace(v string) string {
+	for v != "" && (v[0] == ' ' || v[0] == '\t') {
+		v = v[1:]
+	}
+	for v != "" && (v[len(v)-1] == ' ' || v[len(v)-1] == '\t') {
+		v = v[:len(v)-1]
+	}
+	return v
+}
+
+// note looks at one field. The switch on the length keeps it away from most.
+func (fr *framing) note(name, value string) {
+	switch len(name) {
+	case len("Host"):
+		if header.EqualName(name, "Host") {
+			fr.hosts++
+			fr.host = value
+		}
+	case len("Expect"):
+		if header.EqualName(name, "Expect") {
+			fr.expect = value
+		}
+	case len("Upgrade"):
+		if header.EqualName(name, "Upgrade") {
+			fr.upgrade = value
+		}
+	case len("Connection"): // and Keep-Alive
+		if header.EqualName(name, "Connection") {
+			fr.noteConnection(value)
+		} else if header.EqualName(name, "Keep-Alive") {
+			fr.keepParams = value
+		}
+	case len("Content-Length"):
+		if header.EqualName(name, "Content-Length") {
+			fr.lengths++
+			fr.length = parseLength(value)
+		}
+	case len("Transfer-Encoding"):
+		if header.EqualName(name, "Transfer-Encoding") {
+			fr.codings++
+			fr.coding = value
+		}
+	}
+}
+
+func (fr *framing) noteConnection(value string) {
+	for option := range strings.SplitSeq(value, ",") {
+		switch option = trimSpace(option); {
+		case header.EqualName(option, "close"):
+			fr.closes = true
+		case header.EqualName(option, "keep-alive"):
+			fr.keepAlive = true
+		case header.EqualName(option, "upgrade"):
+			fr.connUpg = true
+		}
+	}
+}
+
+// persistent reports whether the sender of a head with this framing wants the
+// connection to stay open (RFC 9112 section 9.3).
+func (fr *framing) persistent(p header.Proto) bool {
+	if fr.closes {
+		return false
+	}
+	return p == header.HTTP11 || fr.keepAlive
+}
+
+// parseLength parses the value of a Content-Length field: digits and nothing
+// else. It returns -1 for anything else and for what does not fit.
+func parseLength(v string) int64 {
+	if v == "" || len(v) > 18 { // 18 digits always fit an int64
+		return -1
+	}
+	var n int64
+	for i := range len(v) {
+		d := v[i] - '0'
+		if d > 9 {
+			return -1
+		}
+		n = n*10 + int64(d)
+	}
+	return n
+}
+
+// isFraming reports whether a field is made by the writer of a message and
+// never copied from another: it describes one connection or one framing.
+// Connection, Upgrade and TE are written where a stream decides so.
+func isFraming(name string) bool {
+	switch len(name) {
+	case len("Connection"): // and Keep-Alive
+		return header.EqualName(name, "Connection") || header.EqualName(name, "Keep-Alive")
+	case len("Content-Length"): // and HTTP2-Settings
+		return header.EqualName(name, "Content-Length") || header.EqualName(name, "HTTP2-Settings")
+	case len("Transfer-Encoding"):
+		return header.EqualName(name, "Transfer-Encoding")
+	case len("Proxy-Connection"):
+		return header.EqualName(name, "Proxy-Connection")
+	case len("Upgrade"):
+		return header.EqualName(name, "Upgrade")
+	}
+	return false
+}

@@ -1,0 +1,414 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http1
+
+import (
+	"errors"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/internal/bytebuf"
+	"github.com/belay-proxy/belay/internal/netio"
+)
+
+// A ServerConn is the server side of one connection.
+type ServerConn struct {
+	cfg    *ServerConfig
+	io     *netio.Conn
+	in     input
+	handle func(*ServerStream)
+	stream *ServerStream // the current one, nil while idle
+
+	next      verdict
+	served    int       // requests
+	idleSince time.Time // since when it waits for a request
+	headStart time.Time // when the first part of an incomplete head came
+	scanned   int       // bytes of that head which headEnd has looked at
+	recvErr   error     // why receive ended
+	leaveBy   time.Time // end of a drained connection that never had a request
+
+	state    atomic.Int32
+	draining atomic.Bool
+}
+
+// verdict says what Serve does next.
+type verdict uint8
+
+const (
+	goOn         verdict = iota // wait for a request
+	serveOutside                // serve the stream outside Loop
+	hangUp                      // close
+	hangUpGently                // close, but let the client read the answer first
+	hangUpHard                  // close with a reset
+)
+
+// The values of ServerConn.state. A connection is interrupted only from
+// stateIdle, so that a request in hand never is.
+const (
+	stateIdle int32 = iota
+	stateBusy
+	stateInterrupting
+	stateInterrupted
+)
+
+// freshGrace is how long a connection that has had no request yet may still
+// send its first when the process drains.
+const freshGrace = time.Second
+
+// NewServerConn returns a server connection on nc that passes each request to
+// handle. cfg must come from WithDefaults. The stream is valid until handle
+// returns.
+func NewServerConn(nc net.Conn, cfg *ServerConfig, handle func(*ServerStream)) *ServerConn {
+	c := &ServerConn{cfg: cfg, io: netio.New(nc), handle: handle}
+	c.in.conn = c.io
+	return c
+}
+
+// NetConn returns the underlying connection.
+func (c *ServerConn) NetConn() net.Conn { return c.io.NetConn() }
+
+// Requests returns the number of requests received so far. It may be called
+// from handle and after Serve.
+func (c *ServerConn) Requests() int { return c.served }
+
+// Serve serves requests until the connection ends, and closes it.
+func (c *ServerConn) Serve() {
+	c.idleSince = time.Now()
+	c.armIdle(c.idleSince)
+	receive := c.receive
+	for c.next == goOn {
+		err := c.io.Loop(receive)
+		if err == nil {
+			err = c.recvErr
+			c.recvErr = nil
+		}
+		switch {
+		case err != nil:
+			c.next = c.afterWait(err)
+		case c.next == serveOutside:
+			c.next = goOn
+			c.serve()
+			if c.next == goOn {
+				c.resume()
+			}
+		}
+	}
+	c.close()
+}
+
+// resume goes back to waiting after a stream that was served outside Loop.
+func (c *ServerConn) resume() {
+	if c.in.empty() {
+		c.becomeIdle()
+		return
+	}
+	c.armIdle(time.Now()) // a deadline that the body left may have expired
+}
+
+// receive is the body of the Loop: it receives, parses and serves until there
+// is nothing more to do without waiting (false) or the connection needs Serve
+// (true).
+func (c *ServerConn) receive() (done bool) {
+	for {
+		if !c.in.empty() {
+			switch c.parse() {
+			case headReady:
+				if s := c.stream; !s.body.complete() || s.mayTunnel() {
+					c.next = serveOutside
+					return true
+				}
+				c.serve()
+				if c.next != goOn {
+					return true
+				}
+				if !c.in.empty() {
+					continue // the next request came with this one
+				}
+				c.becomeIdle()
+				return c.next != goOn
+			case headRefused:
+				return true
+			case headPartial:
+			}
+		}
+		switch err := c.in.recv(bytebuf.Small); err {
+		case nil:
+		case netio.ErrAgain:
+			c.in.release()
+			return false
+		default:
+			c.recvErr = err
+			return true
+		}
+	}
+}
+
+// What parse found.
+type headState uint8
+
+const (
+	headPartial headState = iota
+	headReady             // c.stream has it
+	headRefused           // answered and c.next set
+)
+
+// parse looks for a request head in what has been received.
+func (c *ServerConn) parse() headState {
+	if c.stream == nil {
+		c.stream = newServerStream(c)
+	}
+	s := c.stream
+	b := c.in.unread()
+	n, err := consumeRequestHead(b, c.scanned, &c.cfg.Limits, &s.req, &s.fr)
+	switch {
+	case err != nil:
+		c.reject(err)
+		return headRefused
+	case n == 0:
+		c.scanned = len(b)
+		c.armHead()
+		return headPartial
+	}
+	c.in.skip(n)
+	c.scanned = 0
+	c.headStart = time.Time{}
+	c.becomeBusy()
+	s.begin()
+	return headReady
+}
+
+// armHead makes sure that a partial head is given up in time.
+func (c *ServerConn) armHead() {
+	now := time.Now()
+	if c.headStart.IsZero() {
+		c.headStart = now
+	}
+	if limit := c.cfg.HeadTimeout; limit > 0 {
+		due := max(limit-now.Sub(c.headStart), time.Millisecond)
+		c.io.EnsureRead(now, due/2, due)
+	}
+}
+
+// serve hands the stream to the program and cleans up after it.
+func (c *ServerConn) serve() {
+	s := c.stream
+	c.served++
+	c.handle(s)
+	c.next = s.finish()
+	c.stream = nil
+	s.release()
+}
+
+// idleCheck is how soon an idle connection is looked at again. If its end
+// arrived together with its last request there is no event for it (see package
+// netio), so without this it would stay until IdleTimeout.
+const idleCheck = time.Second
+
+// becomeIdle prepares to wait for the next request.
+func (c *ServerConn) becomeIdle() {
+	c.in.release()
+	c.idleSince = time.Now()
+	c.armIdle(c.idleSince)
+	c.state.Store(stateIdle)
+	if c.draining.Load() || c.cfg.Draining() {
+		c.next = hangUp
+	}
+}
+
+func (c *ServerConn) armIdle(now time.Time) {
+	due := idleCheck
+	if limit := c.idleLimit(); limit > 0 {
+		due = min(due, limit)
+	}
+	c.io.EnsureRead(now, due/2, due)
+}
+
+// idleLimit returns how long the connection may stay without a byte of a
+// request. Zero means for ever.
+func (c *ServerConn) idleLimit() time.Duration {
+	limit := c.cfg.IdleTimeout
+	if c.served == 0 {
+		limit = c.cfg.HeadTimeout
+	}
+	return max(limit, 0)
+}
+
+// afterWait decides what to do when a wait for a request ended with err.
+func (c *ServerConn) afterWait(err error) verdict {
+	if !netio.IsTimeout(err) || c.io.Killed() {
+		return hangUp
+	}
+	now := time.Now()
+	if c.io.Interrupted() {
+		return c.afterInterrupt(now)
+	}
+	partial := !c.in.empty()
+	switch {
+	case partial && c.headStart.IsZero(): // not looked at yet
+		c.armIdle(now)
+		return goOn
+	case partial && c.cfg.HeadTimeout > 0 && now.Sub(c.headStart) >= c.cfg.HeadTimeout:
+		c.reject(&parseError{408, "request head not complete in time"})
+		return c.next
+	case partial:
+		c.armHead()
+		return goOn
+	case !c.leaveBy.IsZero() && !now.Before(c.leaveBy):
+		return hangUp
+	}
+	limit := c.idleLimit()
+	switch {
+	case !c.leaveBy.IsZero():
+		c.io.ArmRead(c.leaveBy)
+	case limit == 0:
+		c.io.ArmRead(time.Time{})
+	case now.Sub(c.idleSince) >= limit:
+		return hangUp
+	default:
+		c.io.ArmRead(c.idleSince.Add(limit))
+	}
+	return goOn
+}
+
+// afterInterrupt decides what becomes of an idle connection when the process
+// drains: it ends, unless a request is on its way.
+func (c *ServerConn) afterInterrupt(now time.Time) verdict {
+	for c.state.Load() == stateInterrupting {
+		runtime.Gosched()
+	}
+	c.io.Resume()
+	switch {
+	case !c.in.empty():
+		c.armHead()
+	case c.served > 0:
+		return hangUp
+	default:
+		c.leaveBy = now.Add(freshGrace)
+		c.io.ArmRead(c.leaveBy)
+	}
+	return goOn
+}
+
+// becomeBusy marks that a request is in hand. An Interrupt that came first is
+// taken back.
+func (c *ServerConn) becomeBusy() {
+	if c.state.CompareAndSwap(stateIdle, stateBusy) || c.state.Load() == stateBusy {
+		return
+	}
+	for c.state.Load() == stateInterrupting {
+		runtime.Gosched()
+	}
+	if c.io.Interrupted() {
+		c.io.Resume()
+	}
+	c.state.Store(stateBusy)
+}
+
+// Drain asks the connection to end: at once if it is idle, otherwise after
+// the request in hand. It may be called from any goroutine.
+func (c *ServerConn) Drain() {
+	c.draining.Store(true)
+	if c.state.CompareAndSwap(stateIdle, stateInterrupting) {
+		c.io.Interrupt()
+		c.state.Store(stateInterrupted)
+	}
+}
+
+// Kill makes all reads and writes on the connection fail, so that Serve
+// returns soon. It may be called from any goroutine.
+func (c *ServerConn) Kill() {
+	c.draining.Store(true)
+	c.io.Kill()
+}
+
+// reject answers a request that never became one, and hangs up.
+func (c *ServerConn) reject(err error) {
+	status := 400
+	if pe, ok := errors.AsType[*parseError](err); ok {
+		status = pe.status
+	}
+	c.cfg.OnReject(c, status, err)
+	s := c.stream
+	if s == nil {
+		s = newServerStream(c)
+		c.stream = s
+	}
+	s.fr = framing{closes: true}
+	s.req.Method = "GET"
+	s.begin()
+	s.keepAlive = false
+	body := header.StatusText(status) + "\n"
+	res := header.Response{Status: status, Length: int64(len(body))}
+	res.Fields.AddValid("Content-Type", "text/plain; charset=utf-8")
+	if s.WriteHead(&res, false) == nil {
+		s.WriteBody([]byte(body), true)
+	}
+	c.stream = nil
+	s.release()
+	c.next = hangUpGently
+}
+
+// close ends the connection in the way that c.next says.
+func (c *ServerConn) close() {
+	if c.stream != nil {
+		c.stream.release()
+		c.stream = nil
+	}
+	switch {
+	case c.io.Killed(), c.next == hangUpHard:
+		c.io.Abort()
+	case c.next == hangUpGently:
+		c.linger()
+	}
+	c.in.drop()
+	c.io.Close()
+}
+
+// linger ends our direction and reads what the client is still sending, for a
+// bounded time: closing a socket with unread data resets the connection, and
+// the reset can overtake the answer (RFC 9112 section 9.6).
+func (c *ServerConn) linger() {
+	if c.cfg.DrainTimeout <= 0 || c.io.CloseWrite() != nil {
+		return
+	}
+	c.io.Resume()
+	c.io.ArmRead(time.Now().Add(c.cfg.DrainTimeout))
+	for total := int64(0); total < c.cfg.MaxDrainBytes; {
+		c.in.r, c.in.w = 0, 0
+		if c.in.recv(bytebuf.Medium) != nil {
+			return
+		}
+		total += int64(c.in.w)
+	}
+}
+
+// drainBody reads what is left of the request body, within limits. It reports
+// whether the connection can take another request.
+func (c *ServerConn) drainBody(b *bodyReader) bool {
+	if c.cfg.DrainTimeout <= 0 || b.kind == bodyFixed && b.left > c.cfg.MaxDrainBytes {
+		return false
+	}
+	if c.io.Interrupted() {
+		c.io.Resume()
+	}
+	deadline := time.Now().Add(c.cfg.DrainTimeout)
+	for read := int64(0); read <= c.cfg.MaxDrainBytes; {
+		b.timeout = time.Until(deadline)
+		if b.timeout <= 0 {
+			return false
+		}
+		piece, last, err := b.next()
+		if err != nil {
+			return false
+		}
+		if last {
+			return true
+		}
+		read += int64(len(piece))
+	}
+	return false
+}

@@ -1,0 +1,306 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package netio
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ErrAgain is returned by Recv inside Loop when nothing has arrived.
+var ErrAgain = errors.New("netio: nothing to read now")
+
+// A Conn wraps a connection. One goroutine may read while another writes;
+// Interrupt and PeerGone may be called from any.
+type Conn struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil: no descriptor, use nc
+
+	// The state of Loop.
+	fd     uintptr // valid while inLoop
+	inLoop bool
+	loop   func() bool
+	step   func(uintptr) bool // c.loopStep, bound once
+
+	idle     IdleState
+	idleStep func(uintptr) // sets idle, bound once
+
+	readArmed   time.Time // the read deadline that is set, zero if none
+	interrupted atomic.Bool
+	killed      atomic.Bool
+
+	// The state of one Write.
+	pending      [3][]byte
+	writeTimeout time.Duration
+	writeArmed   bool
+	writeErr     error
+	writeStep    func(uintptr) bool // c.writeSome, bound once
+	spliceBy     time.Time          // write deadline of the last Splice
+}
+
+// New returns a Conn that reads and writes nc. It takes the fast path if nc
+// is exactly a *net.TCPConn or *net.UnixConn; a wrapper may have buffered or
+// transformed bytes that the descriptor does not show.
+func New(nc net.Conn) *Conn {
+	c := &Conn{nc: nc}
+	switch nc := nc.(type) {
+	case *net.TCPConn:
+		c.attach(nc)
+	case *net.UnixConn:
+		c.attach(nc)
+	}
+	return c
+}
+
+func (c *Conn) attach(sc syscall.Conn) {
+	if !haveRaw {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	c.raw = raw
+	c.step = c.loopStep
+	c.writeStep = c.writeSome
+	c.idleStep = func(fd uintptr) { c.idle = peek(fd) }
+}
+
+// NetConn returns the wrapped connection.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
+// Close closes the connection. It must not be called inside Loop.
+func (c *Conn) Close() error { return c.nc.Close() }
+
+// Loop calls f until it returns true, waiting for the connection to become
+// readable after each false. It returns nil after true, and otherwise the
+// error that ended the wait, such as os.ErrDeadlineExceeded.
+//
+// A deadline that has passed makes Loop return at once, without calling f.
+func (c *Conn) Loop(f func() (done bool)) error {
+	if c.raw == nil {
+		return c.plainLoop(f)
+	}
+	c.loop = f
+	c.inLoop = true
+	err := c.raw.Read(c.step)
+	c.inLoop = false
+	c.loop = nil
+	return err
+}
+
+func (c *Conn) loopStep(fd uintptr) bool {
+	c.fd = fd
+	return c.loop()
+}
+
+// plainLoop is Loop on a connection whose Recv blocks: the wait happens
+// there. An expired deadline shows as its error.
+func (c *Conn) plainLoop(f func() bool) error {
+	for !f() {
+	}
+	return nil
+}
+
+// Raw reports whether Recv inside Loop returns ErrAgain instead of blocking.
+func (c *Conn) Raw() bool { return c.raw != nil }
+
+// Recv reads what has arrived into p, which must not be empty. It returns
+// io.EOF at the end of the stream. Inside Loop on a raw connection it returns
+// ErrAgain if nothing has arrived; otherwise it blocks until something does or
+// the read deadline passes.
+func (c *Conn) Recv(p []byte) (int, error) {
+	if c.inLoop {
+		return recv(c.fd, p)
+	}
+	return c.nc.Read(p)
+}
+
+// ArmRead sets the read deadline to t, or clears it if t is zero.
+func (c *Conn) ArmRead(t time.Time) {
+	c.readArmed = t
+	c.nc.SetReadDeadline(t)
+	if c.interrupted.Load() || c.killed.Load() {
+		c.nc.SetReadDeadline(past)
+	}
+}
+
+// EnsureRead makes sure that a read deadline fires between min and max from
+// now. It costs a comparison if one does already.
+func (c *Conn) EnsureRead(now time.Time, min, max time.Duration) {
+	if left := c.readArmed.Sub(now); left < min || left > max {
+		c.ArmRead(now.Add(max))
+	}
+}
+
+// past is a deadline that has expired on any clock.
+var past = time.Unix(1, 0)
+
+// Interrupt makes the current read or wait for reading, and all later ones,
+// fail with os.ErrDeadlineExceeded, until Resume. It may be called from any
+// goroutine.
+func (c *Conn) Interrupt() {
+	c.interrupted.Store(true)
+	c.nc.SetReadDeadline(past)
+}
+
+// Interrupted reports whether Interrupt or Kill is in force.
+func (c *Conn) Interrupted() bool { return c.interrupted.Load() || c.killed.Load() }
+
+// Resume ends an Interrupt. Only the goroutine that reads may call it.
+func (c *Conn) Resume() {
+	c.interrupted.Store(false)
+	c.ArmRead(time.Time{})
+}
+
+// Kill makes all reads and writes fail, for good. It may be called from any
+// goroutine.
+func (c *Conn) Kill() {
+	c.killed.Store(true)
+	c.nc.SetDeadline(past)
+}
+
+// Killed reports whether Kill has been called.
+func (c *Conn) Killed() bool { return c.killed.Load() }
+
+// Write writes a, b and c, as one segment where the system can. Each wait for
+// the peer to take more is bounded by timeout; zero and negative mean no
+// bound. On an error some bytes may have been written; n says how many.
+func (c *Conn) Write(a, b, tail []byte, timeout time.Duration) (n int, err error) {
+	if c.raw == nil {
+		return c.plainWrite([...][]byte{a, b, tail}, timeout)
+	}
+	total := len(a) + len(b) + len(tail)
+	c.pending = [...][]byte{a, b, tail}
+	c.writeTimeout = timeout
+	c.writeErr = nil
+	err = c.raw.Write(c.writeStep)
+	n = total - c.pendingBytes()
+	c.pending = [3][]byte{}
+	if err == nil {
+		err = c.writeErr
+	}
+	if c.writeArmed {
+		c.writeArmed = false
+		if err == nil {
+			c.nc.SetWriteDeadline(time.Time{})
+		}
+	}
+	return n, err
+}
+
+func (c *Conn) pendingBytes() int {
+	return len(c.pending[0]) + len(c.pending[1]) + len(c.pending[2])
+}
+
+// writeSome writes until nothing is pending. It returns false to wait.
+func (c *Conn) writeSome(fd uintptr) (done bool) {
+	for c.pendingBytes() > 0 {
+		n, err := send(fd, &c.pending)
+		if err == ErrAgain {
+			// Only a full socket buffer costs a deadline.
+			if c.writeTimeout > 0 {
+				c.writeArmed = true
+				c.nc.SetWriteDeadline(time.Now().Add(c.writeTimeout))
+			}
+			if c.killed.Load() {
+				c.nc.SetWriteDeadline(past)
+			}
+			return false
+		}
+		if err != nil {
+			c.writeErr = err
+			return true
+		}
+		for i := range c.pending {
+			k := min(n, len(c.pending[i]))
+			c.pending[i] = c.pending[i][k:]
+			n -= k
+		}
+	}
+	return true
+}
+
+func (c *Conn) plainWrite(parts [3][]byte, timeout time.Duration) (n int, err error) {
+	for _, p := range parts {
+		if len(p) == 0 {
+			continue
+		}
+		if timeout > 0 {
+			c.nc.SetWriteDeadline(time.Now().Add(timeout))
+		}
+		k, err := c.nc.Write(p)
+		n += k
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// PeerGone reports whether the other side has closed its end or reset the
+// connection. Unread data in front of the end hides it. It never blocks, is
+// false where it cannot tell, and may be called from any goroutine.
+func (c *Conn) PeerGone() bool {
+	if c.raw == nil {
+		return false
+	}
+	gone := true
+	err := c.raw.Control(func(fd uintptr) { gone = peek(fd) == PeerClosed })
+	return err != nil || gone
+}
+
+// What Idle finds on a connection on which nothing is expected.
+const (
+	Quiet      IdleState = iota // nothing arrived, or the system cannot tell
+	HasData                     // unexpected bytes
+	PeerClosed                  // end of stream or an error
+)
+
+// IdleState is the result of Idle.
+type IdleState uint8
+
+// Idle looks whether anything has arrived, without reading it. Only the
+// goroutine that reads may call it.
+func (c *Conn) Idle() IdleState {
+	if c.raw == nil {
+		return Quiet
+	}
+	c.idle = PeerClosed
+	if err := c.raw.Control(c.idleStep); err != nil {
+		return PeerClosed
+	}
+	return c.idle
+}
+
+// CloseWrite ends our direction of the stream, if the transport can.
+func (c *Conn) CloseWrite() error {
+	if hc, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		return hc.CloseWrite()
+	}
+	return nil
+}
+
+// Abort makes Close reset the connection, so that the peer cannot take a cut
+// message for a whole one.
+func (c *Conn) Abort() {
+	if tc, ok := c.nc.(*net.TCPConn); ok {
+		tc.SetLinger(0)
+	}
+}
+
+// IsTimeout reports whether err is an expired deadline or an Interrupt.
+func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// IsClosed reports whether err says that the other side ended the connection,
+// in good order or not, or that we did.
+func IsClosed(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
+}

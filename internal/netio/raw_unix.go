@@ -1,0 +1,79 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package netio
+
+import (
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const haveRaw = true
+
+// recv reads from the non-blocking descriptor fd.
+func recv(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(fd), p)
+		switch {
+		case n > 0:
+			return n, nil
+		case err == nil:
+			return 0, io.EOF
+		case err == syscall.EAGAIN:
+			return 0, ErrAgain
+		case err != syscall.EINTR:
+			return 0, os.NewSyscallError("read", err)
+		}
+	}
+}
+
+// send writes the parts to the non-blocking descriptor fd: by write if only
+// one of them has something, by writev otherwise.
+func send(fd uintptr, parts *[3][]byte) (n int, err error) {
+	var only []byte
+	filled := 0
+	for _, p := range parts {
+		if len(p) > 0 {
+			only = p
+			filled++
+		}
+	}
+	for {
+		if filled == 1 {
+			n, err = unix.Write(int(fd), only)
+		} else {
+			n, err = unix.Writev(int(fd), parts[:])
+		}
+		switch err {
+		case nil:
+			return n, nil
+		case syscall.EAGAIN:
+			return 0, ErrAgain
+		case syscall.EINTR:
+		default:
+			return 0, os.NewSyscallError("write", err)
+		}
+	}
+}
+
+// peek looks at what a read would find.
+func peek(fd uintptr) IdleState {
+	var b [1]byte
+	for {
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return Quiet
+		case err != nil || n == 0:
+			return PeerClosed
+		default:
+			return HasData
+		}
+	}
+}

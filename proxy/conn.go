@@ -1,0 +1,178 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// front takes connections and hands their requests to proxies.
+type front struct {
+	cfg    Downstream
+	log    *slog.Logger
+	limit  logLimiter
+	choose func(*header.Request) *Proxy
+
+	draining atomic.Bool
+	active   atomic.Int64
+	requests atomic.Int64
+	rejected atomic.Int64
+
+	mu    sync.Mutex
+	conns map[*conn]struct{} // guarded by mu
+	gone  chan struct{}      // guarded by mu; closed when conns becomes empty, nil if nobody waits
+}
+
+// conn is a connection of a client.
+type conn struct {
+	front    *front
+	h1       *http1.ServerConn
+	client   netip.AddrPort // zero for a Unix socket
+	clientIP string         // as text, made once per connection
+	value    any            // Session.SetConnValue
+
+	upstream atomic.Pointer[upstream.Conn] // the one in use, for kill
+	killed   atomic.Bool
+}
+
+func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Request) *Proxy) {
+	f.cfg = cfg
+	f.cfg.HTTP1 = cfg.HTTP1.WithDefaults()
+	f.cfg.HTTP1.Draining = f.draining.Load
+	f.cfg.HTTP1.OnReject = f.onReject
+	f.log = log
+	f.choose = choose
+	f.conns = make(map[*conn]struct{})
+}
+
+func (f *front) serveConn(nc net.Conn) {
+	c := &conn{front: f}
+	if ta, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := ta.AddrPort()
+		c.client = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		c.clientIP = c.client.Addr().WithZone("").String()
+	}
+	c.h1 = http1.NewServerConn(nc, &f.cfg.HTTP1, c.serve)
+	f.add(c)
+	defer f.remove(c)
+	c.h1.Serve()
+}
+
+func (f *front) add(c *conn) {
+	f.mu.Lock()
+	f.conns[c] = struct{}{}
+	f.mu.Unlock()
+	if f.draining.Load() {
+		c.h1.Drain()
+	}
+}
+
+func (f *front) remove(c *conn) {
+	f.mu.Lock()
+	delete(f.conns, c)
+	if len(f.conns) == 0 && f.gone != nil {
+		close(f.gone)
+		f.gone = nil
+	}
+	f.mu.Unlock()
+}
+
+// serve is called for each request of the connection.
+func (c *conn) serve(s *http1.ServerStream) {
+	f := c.front
+	f.active.Add(1)
+	f.requests.Add(1)
+	p := f.choose(s.Request())
+	x := p.exchanges.Get().(*exchange)
+	x.begin(c, s)
+	x.serve()
+	x.end()
+	p.exchanges.Put(x)
+	f.active.Add(-1)
+}
+
+func (f *front) onReject(c *http1.ServerConn, status int, err error) {
+	f.rejected.Add(1)
+	if n, ok := f.limit.allow(); ok {
+		f.log.Info("request refused", "client", c.NetConn().RemoteAddr().String(), "status", status, "err", err, "suppressed", n)
+	}
+}
+
+func (f *front) stats() Stats {
+	f.mu.Lock()
+	n := len(f.conns)
+	f.mu.Unlock()
+	return Stats{Connections: n, Active: f.active.Load(), Requests: f.requests.Load(), Rejected: f.rejected.Load()}
+}
+
+func (f *front) shutdown(ctx context.Context) error {
+	f.draining.Store(true)
+	for _, c := range f.all() {
+		c.h1.Drain()
+	}
+	if f.wait(ctx) {
+		return nil
+	}
+	for _, c := range f.all() {
+		c.kill()
+	}
+	f.wait(context.WithoutCancel(ctx))
+	return ctx.Err()
+}
+
+func (f *front) all() []*conn {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]*conn, 0, len(f.conns))
+	for c := range f.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+// wait waits until no connection is left. It returns false if ctx ended first.
+func (f *front) wait(ctx context.Context) bool {
+	f.mu.Lock()
+	if len(f.conns) == 0 {
+		f.mu.Unlock()
+		return true
+	}
+	if f.gone == nil {
+		f.gone = make(chan struct{})
+	}
+	gone := f.gone
+	f.mu.Unlock()
+	select {
+	case <-gone:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// kill ends the connection and what is in hand on it.
+func (c *conn) kill() {
+	c.killed.Store(true)
+	c.h1.Kill()
+	if up := c.upstream.Load(); up != nil {
+		up.Kill()
+	}
+}
+
+// using notes the upstream connection that a request of c uses, nil for none.
+func (c *conn) using(up *upstream.Conn) {
+	c.upstream.Store(up)
+	if up != nil && c.killed.Load() {
+		up.Kill()
+	}
+}

@@ -1,0 +1,274 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxyerr"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// An exchange is the proxy's work for one request, from its head to Log. It
+// runs on one goroutine, but for a request body that is still arriving, which
+// has its own (upload).
+//
+// Exchanges are reused: begin and end bracket one request.
+type exchange struct {
+	session Session // its x points back here
+	proxy   *Proxy
+	phases  *phases
+	conn    *conn
+	down    downstream
+	state   any   // *S
+	slots   []any // of Slot
+	start   time.Time
+
+	attempt int
+	peer    *upstream.Peer
+	tried   []*upstream.Peer
+	up      upstreamStream // nil outside an attempt
+	reused  bool
+
+	head        header.Request  // for the peer
+	res         header.Response // for the client
+	hasResponse bool
+	trailersOK  bool // the client accepts trailers
+
+	body      []byte // the request body, if bodyReady
+	bodyReady bool   // the whole of it is in memory
+	replay    replay // what has been sent of one that is still arriving
+	uploading *upload
+
+	connectTime time.Duration
+	headAt      time.Time
+	bodyBytes   int64
+	waitErr     error // why WhileWaiting ended a wait
+
+	client *clientContext // made by Session.Context
+}
+
+func newExchange(p *Proxy) *exchange {
+	x := &exchange{proxy: p, phases: p.phases}
+	x.session.x = x
+	return x
+}
+
+// begin prepares for a request.
+func (x *exchange) begin(c *conn, down downstream) {
+	x.conn = c
+	x.down = down
+	x.state = x.phases.newState()
+	x.start = time.Now()
+}
+
+// end forgets the request, after Log.
+func (x *exchange) end() {
+	if x.client != nil {
+		x.client.end()
+	}
+	x.replay.release()
+	x.head.Reset()
+	x.res.Reset()
+	clear(x.tried)
+	clear(x.slots)
+	*x = exchange{
+		session: x.session, proxy: x.proxy, phases: x.phases,
+		head: x.head, res: x.res, tried: x.tried[:0], slots: x.slots,
+	}
+}
+
+// serve does the proxy's work for one request, from its head to Log. Read this
+// function first: each call is one box of the phase chart in doc.go, in order.
+func (x *exchange) serve() {
+	err := x.guard(x.run)
+	if x.up != nil { // a hook panicked in the middle of an attempt
+		x.finishAttempt(err)
+	}
+	if err != nil {
+		x.fail(err)
+	}
+	x.log(err)
+}
+
+// run is serve up to success or the final error.
+func (x *exchange) run() error {
+	x.proxy.budget.request()
+	if done, err := x.filterRequest(); done || err != nil {
+		return err
+	}
+	for x.attempt = 1; ; x.attempt++ {
+		err := x.try()
+		if err == nil {
+			return nil
+		}
+		if !x.mayRetry(err) {
+			return err
+		}
+		x.prepareRetry(err)
+	}
+}
+
+// filterRequest runs the hooks that may answer the request themselves.
+func (x *exchange) filterRequest() (done bool, err error) {
+	s := &x.session
+	if x.down.Request().Method == "CONNECT" && !x.conn.front.cfg.AllowConnect {
+		return false, errConnectRefused
+	}
+	if f := x.phases.earlyRequestFilter; f != nil {
+		if err := f(s); err != nil {
+			return false, hookError("EarlyRequestFilter", err)
+		}
+	}
+	if f := x.phases.requestFilter; f != nil {
+		if responded, err := f(s); responded || err != nil {
+			return true, hookError("RequestFilter", err)
+		}
+	}
+	if f := x.phases.proxyUpstreamFilter; f != nil {
+		proceed, err := f(s)
+		switch {
+		case err != nil:
+			return true, hookError("ProxyUpstreamFilter", err)
+		case !proceed && !s.Responded():
+			return true, proxyerr.WithStatus(502, "ProxyUpstreamFilter")
+		case !proceed:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// try is one attempt: choose a peer, connect, send, relay the response.
+func (x *exchange) try() error {
+	peer, err := x.phases.upstreamPeer(&x.session)
+	if err == nil && peer == nil {
+		err = errors.New("no peer and no error")
+	}
+	if err != nil {
+		return x.peerError(err)
+	}
+	x.peer = peer
+	if err := x.connect(); err != nil {
+		if f := x.phases.failToConnect; f != nil {
+			err = f(&x.session, peer, err)
+		}
+		return err
+	}
+	err = x.exchangeWith(peer)
+	x.finishAttempt(err)
+	if err != nil && x.phases.errorWhileProxy != nil {
+		err = x.phases.errorWhileProxy(&x.session, peer, err)
+	}
+	return err
+}
+
+// connect gets a connection to x.peer, from the pool or by dialing.
+func (x *exchange) connect() error {
+	connector := x.proxy.cfg.Connector
+	now := x.start
+	if x.attempt > 1 {
+		now = time.Now()
+	}
+	conn := connector.Idle(x.peer, now, x)
+	if conn == nil {
+		var err error
+		if conn, err = connector.Dial(x.context(), x.peer, x); err != nil {
+			return x.clientLeft(err)
+		}
+		x.connectTime = conn.DialTime()
+	}
+	x.reused = conn.Reused()
+	x.up = conn
+	x.conn.using(conn)
+	return nil
+}
+
+// exchangeWith sends the request to the connected peer and relays its answer.
+func (x *exchange) exchangeWith(peer *upstream.Peer) error {
+	if f := x.phases.connectedToUpstream; f != nil {
+		if err := f(&x.session, peer); err != nil {
+			return hookError("ConnectedToUpstream", err)
+		}
+	}
+	if err := x.makeHead(); err != nil {
+		return err
+	}
+	if err := x.sendRequest(); err != nil {
+		return err
+	}
+	return x.relayResponse()
+}
+
+// finishAttempt gives the connection back. Before that it ends an upload that
+// goes on though the attempt is over.
+func (x *exchange) finishAttempt(err error) {
+	if err := x.stopUpload(); err != nil && x.waitErr == nil {
+		x.waitErr = err
+	}
+	x.conn.using(nil)
+	up := x.up
+	x.up = nil
+	x.bodyBytes = up.BodyReceived()
+	if err != nil {
+		up.Discard()
+		return
+	}
+	up.Release(time.Now())
+}
+
+// log runs Log, once and last.
+func (x *exchange) log(err error) {
+	if x.phases.log == nil {
+		return
+	}
+	if perr := x.guard(func() error { x.phases.log(&x.session, err); return nil }); perr != nil {
+		x.proxy.cfg.Logger.Error("hook panicked", "hook", "Log", "err", perr)
+	}
+}
+
+// guard calls f and turns a panic into an error, so that a bug in a hook ends
+// its own request only.
+func (x *exchange) guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = x.panicked(v)
+		}
+	}()
+	return f()
+}
+
+// panicked makes an error of a recovered value and logs the stack.
+func (x *exchange) panicked(v any) error {
+	if n, ok := x.proxy.logLimit.allow(); ok {
+		x.proxy.cfg.Logger.Error("panic while serving a request", "panic", fmt.Sprint(v), "stack", string(debug.Stack()), "suppressed", n)
+	}
+	return proxyerr.New(proxyerr.Internal, proxyerr.HookPanicked, "serve", fmt.Errorf("%v", v))
+}
+
+// hookError makes the error of a hook one of this module's, unless it is.
+func hookError(hook string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*proxyerr.Error](err); ok {
+		return err
+	}
+	return proxyerr.New(proxyerr.Internal, proxyerr.HookFailed, hook, err)
+}
+
+// peerError is hookError for UpstreamPeer: having no backend is a state of
+// the world, not a failure of the hook.
+func (x *exchange) peerError(err error) error {
+	if errors.Is(err, proxyerr.NoBackend) {
+		if _, ok := errors.AsType[*proxyerr.Error](err); !ok {
+			return proxyerr.New(proxyerr.Upstream, proxyerr.NoBackend, "choose peer", nil)
+		}
+	}
+	return hookError("UpstreamPeer", err)
+}

@@ -1,0 +1,109 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxyerr"
+)
+
+// errConnectRefused is the answer to CONNECT where it is not allowed.
+var errConnectRefused = &proxyerr.Error{Source: proxyerr.Downstream, Op: "CONNECT", Kind: proxyerr.Unsupported, Status: 405}
+
+// StatusOf returns the status code with which a request that failed with err
+// is answered, or 0 if there is nobody left to answer.
+func StatusOf(err error) int {
+	e, ok := errors.AsType[*proxyerr.Error](err)
+	switch {
+	case !ok:
+		return 500
+	case e.Status != 0:
+		return e.Status
+	case e.Kind == proxyerr.NoBackend, e.Kind == proxyerr.BindFailed:
+		return 503
+	case e.Source == proxyerr.Upstream && e.Timeout():
+		return 504
+	case e.Source == proxyerr.Upstream:
+		return 502
+	case e.Source == proxyerr.Internal:
+		return 500
+	}
+	switch e.Kind {
+	case proxyerr.BadMessage:
+		return 400
+	case proxyerr.ReadTimeout:
+		return 408
+	case proxyerr.TooLarge:
+		return 413
+	}
+	return 0
+}
+
+// DefaultResponder answers with the status and its phrase as text.
+func DefaultResponder(s *Session, status int, _ error) error {
+	text := header.StatusText(status)
+	if text == "" {
+		text = "Error"
+	}
+	fields := []string{"Cache-Control", "no-store"}
+	if status == 405 {
+		fields = append(fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
+	}
+	return s.Respond(status, strconv.Itoa(status)+" "+text+"\n", fields...)
+}
+
+// fail answers a request that has finally failed. If its response has been
+// started there is nothing to answer: the stream sees that it was not finished
+// and makes sure that the client sees it as cut.
+func (x *exchange) fail(err error) {
+	s := &x.session
+	if f := x.phases.failToProxy; f != nil {
+		if perr := x.guard(func() error { f(s, err); return nil }); perr != nil && !s.Responded() {
+			err = perr
+		}
+	}
+	if status := StatusOf(err); !s.Responded() && status != 0 {
+		if rerr := x.guard(func() error { return x.proxy.cfg.Responder(s, status, err) }); rerr != nil {
+			x.down.Abort()
+		}
+	}
+	x.logError(err)
+}
+
+// logError writes the one line about a failed request.
+func (x *exchange) logError(err error) {
+	s := &x.session
+	if f := x.phases.suppressErrorLog; f != nil && f(s, err) {
+		return
+	}
+	level := slog.LevelError
+	if e, ok := errors.AsType[*proxyerr.Error](err); ok {
+		switch {
+		case e.Kind == proxyerr.HTTPStatus, e.Source == proxyerr.Downstream:
+			level = slog.LevelDebug // rejected on purpose, or the client's own doing
+		}
+	}
+	log, ctx := x.proxy.cfg.Logger, context.Background()
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	if n, ok := x.proxy.logLimit.allow(); ok {
+		log.Log(ctx, level, "request failed", "err", err, "status", x.digest().Status,
+			"attempts", x.attempt, "request", x.summary(), "suppressed", n)
+	}
+}
+
+// summary returns the text that stands for the request in the error log.
+func (x *exchange) summary() string {
+	if f := x.phases.requestSummary; f != nil {
+		return f(&x.session)
+	}
+	r := x.down.Request()
+	return r.Method + " " + r.Target + ", Host: " + r.Host()
+}

@@ -1,0 +1,183 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"strings"
+
+	"github.com/belay-proxy/belay/header"
+)
+
+// makeHead makes x.head, the request head for the peer, from that of the
+// client: hop-by-hop fields removed, forwarding fields set, then edited by
+// the hook.
+func (x *exchange) makeHead() error {
+	req := x.down.Request()
+	head := &x.head
+	head.Reset()
+	head.Method = req.Method
+	head.Target = req.Target
+	head.Length = req.Length
+	if x.bodyReady {
+		head.Length = int64(len(x.body))
+	}
+	if x.phases.requestBodyFilter != nil && head.Length != 0 {
+		head.Length = header.UnknownLength
+	}
+	c := fieldCopier{x: x, trusted: x.trusted(), nominated: nominated(&req.Fields)}
+	c.copy(&head.Fields, &req.Fields)
+	x.trailersOK = c.trailersOK
+	x.addForwarding(head, c.trusted)
+	if f := x.phases.upstreamRequestFilter; f != nil {
+		if err := f(&x.session, head); err != nil {
+			return hookError("UpstreamRequestFilter", err)
+		}
+	}
+	return nil
+}
+
+// A fieldCopier copies the fields of a request that go on to the peer.
+type fieldCopier struct {
+	x          *exchange
+	trusted    bool     // what the client says about its own client is kept
+	nominated  []string // names that Connection lists
+	trailersOK bool     // TE: trailers was there
+}
+
+func (c *fieldCopier) copy(dst, src *header.Fields) {
+	for i := range src.Len() {
+		f := src.At(i)
+		if c.passes(f.Name, f.Value) {
+			dst.AddValid(f.Name, f.Value)
+		}
+	}
+}
+
+// passes decides about one field. The switch on the length keeps most fields
+// away from any comparison.
+func (c *fieldCopier) passes(name, value string) bool {
+	is := func(other string) bool { return header.EqualName(name, other) }
+	switch len(name) {
+	case len("TE"):
+		if is("TE") {
+			c.trailersOK = c.trailersOK || hasToken(value, "trailers")
+			return false
+		}
+	case len("Host"):
+		return true // the one field that Connection cannot remove
+	case len("Expect"):
+		if is("Expect") {
+			return !c.x.bodyReady && !c.x.down.BodyComplete() && c.x.replay.empty()
+		}
+	case len("Trailer"): // and Upgrade
+		if is("Upgrade") || is("Trailer") && c.x.head.Length >= 0 {
+			return false
+		}
+	case len("Forwarded"): // and X-Real-IP
+		if !c.trusted && (is("Forwarded") || is("X-Real-IP")) {
+			return false
+		}
+	case len("Connection"), // and Keep-Alive
+		len("Content-Length"), // and HTTP2-Settings
+		len("Proxy-Connection"),
+		len("Transfer-Encoding"),
+		len("Proxy-Authenticate"),
+		len("Proxy-Authorization"):
+		if isHopByHop(name) {
+			return false
+		}
+	}
+	if c.nominated != nil && contains(c.nominated, name) {
+		return false
+	}
+	if !c.trusted && len(name) > len("X-Forwarded-") && name[0]|0x20 == 'x' && is2(name[:len("X-Forwarded-")], "X-Forwarded-") {
+		return false
+	}
+	return !isTwin(name)
+}
+
+func is2(a, b string) bool { return header.EqualName(a, b) }
+
+// isHopByHop reports whether a field is meant for one connection (RFC 9110
+// section 7.6.1) or frames one message.
+func isHopByHop(name string) bool {
+	switch len(name) {
+	case len("TE"):
+		return header.EqualName(name, "TE")
+	case len("Upgrade"):
+		return header.EqualName(name, "Upgrade")
+	case len("Connection"):
+		return header.EqualName(name, "Connection") || header.EqualName(name, "Keep-Alive")
+	case len("Content-Length"):
+		return header.EqualName(name, "Content-Length") || header.EqualName(name, "HTTP2-Settings")
+	case len("Proxy-Connection"):
+		return header.EqualName(name, "Proxy-Connection")
+	case len("Transfer-Encoding"):
+		return header.EqualName(name, "Transfer-Encoding")
+	case len("Proxy-Authenticate"):
+		return header.EqualName(name, "Proxy-Authenticate")
+	case len("Proxy-Authorization"):
+		return header.EqualName(name, "Proxy-Authorization")
+	}
+	return false
+}
+
+// nominated returns the names that the Connection fields list, other than the
+// options that every proxy knows (RFC 9110 section 7.6.1); nil if there are
+// none, as usual.
+func nominated(fields *header.Fields) (names []string) {
+	for value := range fields.Values("Connection") {
+		for option := range strings.SplitSeq(value, ",") {
+			switch option = strings.Trim(option, " \t"); {
+			case option == "", is2(option, "close"), is2(option, "keep-alive"), is2(option, "upgrade"), is2(option, "te"):
+			default:
+				names = append(names, option)
+			}
+		}
+	}
+	return names
+}
+
+func contains(names []string, name string) bool {
+	for _, n := range names {
+		if header.EqualName(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasToken(list, token string) bool {
+	for element := range strings.SplitSeq(list, ",") {
+		element, _, _ = strings.Cut(element, ";")
+		if header.EqualName(strings.Trim(element, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}
+
+// guardedNames are the fields that the proxy sets or trusts. Origins that map
+// "-" and "_" (as CGI does) or "." to the same character would take a twin for
+// the real one.
+var guardedNames = [...]string{
+	"Connection", "Content-Length", "Expect", "Forwarded", "Host", "Keep-Alive", "Proxy-Connection", "TE", "Trailer",
+	"Transfer-Encoding", "Upgrade", "Via", "X-Real-IP",
+}
+
+// isTwin reports whether name differs from a guarded one only by "_" or "."
+// for "-".
+func isTwin(name string) bool {
+	if strings.IndexByte(name, '_') < 0 && strings.IndexByte(name, '.') < 0 {
+		return false
+	}
+	folded := strings.NewReplacer("_", "-", ".", "-").Replace(name)
+	for _, g := range guardedNames {
+		if header.EqualName(folded, g) {
+			return true
+		}
+	}
+	const prefix = "X-Forwarded-"
+	return len(folded) > len(prefix) && header.EqualName(folded[:len(prefix)], prefix)
+}

@@ -1,0 +1,202 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxyerr"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// A Session is what hooks see of an exchange. It is valid until Log has
+// returned, and to be used on the goroutine of the hook that received it.
+type Session struct{ x *exchange }
+
+// Request returns the head of the request as it was received, with the target
+// as a path and one Host. It must not be modified.
+func (s *Session) Request() *header.Request { return s.x.down.Request() }
+
+// Response returns the response head that is being or has been sent to the
+// client, or nil if there is none yet.
+func (s *Session) Response() *header.Response {
+	if !s.x.hasResponse {
+		return nil
+	}
+	return &s.x.res
+}
+
+// Attempt returns the number of the attempt, counting from 1; 0 before the
+// first.
+func (s *Session) Attempt() int { return s.x.attempt }
+
+// Peer returns the peer of the current or last attempt, or nil.
+func (s *Session) Peer() *upstream.Peer { return s.x.peer }
+
+// Tried returns the peers of the attempts so far that have failed, in order.
+// It is valid until the next hook.
+func (s *Session) Tried() []*upstream.Peer { return s.x.tried }
+
+// ClientAddr returns the address of the client's end of the connection, or
+// the zero AddrPort if it came through a Unix socket. Behind another proxy it
+// is that proxy's.
+func (s *Session) ClientAddr() netip.AddrPort { return s.x.conn.client }
+
+// LocalAddr returns the address on which the connection was accepted.
+func (s *Session) LocalAddr() net.Addr { return s.x.conn.h1.NetConn().LocalAddr() }
+
+// Context returns a context that ends when the client goes away or the
+// exchange ends. It is made on the first call.
+func (s *Session) Context() context.Context { return s.x.context() }
+
+// Draining reports whether the process is ending: the connection will be
+// closed after this response.
+func (s *Session) Draining() bool { return s.x.conn.front.draining.Load() }
+
+// CloseDownstream makes the client's connection end after this response.
+func (s *Session) CloseDownstream() { s.x.down.CloseAfter() }
+
+// Upgrade returns the protocols that the client offers to switch to, or "".
+func (s *Session) Upgrade() string { return s.x.down.Upgrade() }
+
+// ConnValue returns what SetConnValue stored on the client's connection, by
+// this request or an earlier one, or nil.
+func (s *Session) ConnValue() any { return s.x.conn.value }
+
+// SetConnValue keeps v for the later requests of the client's connection.
+func (s *Session) SetConnValue(v any) { s.x.conn.value = v }
+
+// Logger returns the proxy's logger.
+func (s *Session) Logger() *slog.Logger { return s.x.proxy.cfg.Logger }
+
+// Body reads the whole request body and returns it. It may be called before
+// the peer has been chosen, to choose by content; the body is then sent to
+// the peer from memory, and again for each retry. A body of more than limit
+// bytes is an error that is answered with 413. The slice is valid until Log
+// has returned and must not be modified.
+func (s *Session) Body(limit int) ([]byte, error) { return s.x.bufferBody(limit) }
+
+// Responded reports whether a final response head has been sent to the
+// client.
+func (s *Session) Responded() bool { return s.x.down.HeadSent() }
+
+// Respond answers the client: a status, a body, and fields as names and values
+// in turn. It fails if a response has been started.
+//
+//	return true, s.Respond(401, "who are you?\n", "WWW-Authenticate", "Basic")
+func (s *Session) Respond(status int, body string, fields ...string) error {
+	res := &header.Response{Status: status, Length: int64(len(body))}
+	for i := 0; i+1 < len(fields); i += 2 {
+		res.Fields.Add(fields[i], fields[i+1])
+	}
+	if body != "" && !res.Fields.Has("Content-Type") {
+		res.Fields.AddValid("Content-Type", "text/plain; charset=utf-8")
+	}
+	hasBody := body != "" && res.HasBody(s.Request().Method)
+	if err := s.WriteHead(res, !hasBody); err != nil || !hasBody {
+		return err
+	}
+	return s.WriteBody([]byte(body), true)
+}
+
+// WriteHead sends the head of an answer of the program's own; last says that
+// no body follows. WriteBody, up to its last piece, must follow if it is
+// false. head.Length may be header.UnknownLength.
+func (s *Session) WriteHead(head *header.Response, last bool) error {
+	if s.Responded() {
+		return errors.New("proxy: the response has been started already")
+	}
+	s.x.res.CopyFrom(head)
+	s.x.hasResponse = true
+	return s.x.down.WriteHead(&s.x.res, last)
+}
+
+// WriteBody sends a piece of the body after WriteHead. Small pieces may be
+// kept until Flush or the last one.
+func (s *Session) WriteBody(piece []byte, last bool) error { return s.x.down.WriteBody(piece, last) }
+
+// Flush sends what WriteHead and WriteBody have kept.
+func (s *Session) Flush() error { return s.x.down.Flush() }
+
+// Digest returns facts about the exchange so far.
+func (s *Session) Digest() Digest { return s.x.digest() }
+
+// A Digest has facts about an exchange, for logs and metrics.
+type Digest struct {
+	Start    time.Time     // when the request head had been read
+	Total    time.Duration // since Start
+	Attempts int
+
+	// The last attempt.
+	Peer        *upstream.Peer // nil if none was chosen
+	Reused      bool           // its connection came from the pool
+	ConnectTime time.Duration  // to make its connection; 0 if reused
+	ResponseAt  time.Duration  // from Start to its response head; 0 if none came
+
+	RequestBodyBytes  int64 // received from the client
+	ResponseBodyBytes int64 // received from the peer
+	BytesSent         int64 // written to the client, heads included
+
+	Status int // sent to the client; 0 if none was
+}
+
+func (x *exchange) digest() Digest {
+	d := Digest{
+		Start:             x.start,
+		Total:             time.Since(x.start),
+		Attempts:          x.attempt,
+		Peer:              x.peer,
+		Reused:            x.reused,
+		ConnectTime:       x.connectTime,
+		RequestBodyBytes:  x.down.BodyReceived(),
+		ResponseBodyBytes: x.bodyBytes,
+		BytesSent:         x.down.BytesSent(),
+	}
+	if !x.headAt.IsZero() {
+		d.ResponseAt = x.headAt.Sub(x.start)
+	}
+	if x.down.HeadSent() {
+		d.Status = x.res.Status
+	}
+	return d
+}
+
+// bufferBody implements Session.Body.
+func (x *exchange) bufferBody(limit int) ([]byte, error) {
+	if x.bodyReady {
+		return x.body, nil
+	}
+	tooLarge := &proxyerr.Error{Source: proxyerr.Downstream, Op: "buffer request body", Kind: proxyerr.TooLarge, Status: 413}
+	if x.down.Request().Length > int64(limit) {
+		return nil, tooLarge
+	}
+	if err := x.down.WriteContinue(); err != nil {
+		return nil, err
+	}
+	var body []byte
+	for {
+		piece, last, err := x.down.ReadBody()
+		if err != nil {
+			return nil, err
+		}
+		if len(body)+len(piece) > limit {
+			return nil, tooLarge
+		}
+		if last && body == nil && x.down.BodyComplete() {
+			body = append(make([]byte, 0, len(piece)), piece...)
+		} else {
+			body = append(body, piece...)
+		}
+		if last {
+			x.body, x.bodyReady = body, true
+			return body, nil
+		}
+	}
+}

@@ -1,0 +1,87 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/internal/netio"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// downstream is one request from a client. The server streams of the HTTP
+// versions implement it; nothing else here knows which it has. Reads and
+// writes block, bounded by the timeouts of the connection. One goroutine may
+// read while another writes.
+type downstream interface {
+	Request() *header.Request
+	Upgrade() string
+	ExpectsContinue() bool
+
+	BodyComplete() bool // the whole body is here; ReadBody will not wait
+	BodyBuffered() bool // ReadBody will not wait this once
+	ReadBody() (piece []byte, last bool, err error)
+	Trailers() *header.Fields
+	BodyReceived() int64
+	InterruptReading()
+	ResumeReading()
+
+	HeadSent() bool
+	WriteContinue() error
+	WriteHead(head *header.Response, last bool) error
+	WriteBody(piece []byte, last bool) error
+	WriteTrailers(*header.Fields) error
+	Flush() error
+	BytesSent() int64
+
+	CloseAfter()
+	Abort()
+	ClientGone() bool
+	Tunnel() (conn *netio.Conn, early []byte, err error)
+}
+
+// upstreamStream is one request to a peer. The connections of package
+// upstream implement it.
+type upstreamStream interface {
+	Reused() bool
+	DialTime() time.Duration
+
+	WriteHead(head *header.Request, upgrade string, trailersOK, last bool) error
+	WriteBody(piece []byte, last bool) error
+	WriteTrailers(*header.Fields) error
+	Flush() error
+
+	SendAndReadHead(*header.Response) error
+	ReadHead(*header.Response) error
+	ReadBody() (piece []byte, last bool, err error)
+	BodyBuffered() bool
+	Trailers() *header.Fields
+	BodyReceived() int64
+
+	Tunnel() (conn *netio.Conn, early []byte)
+	Kill()
+	Release(now time.Time)
+	Discard()
+}
+
+var (
+	_ downstream     = (*http1.ServerStream)(nil)
+	_ upstreamStream = (*upstream.Conn)(nil)
+)
+
+// spliceBody moves the rest of the response body inside the kernel if both
+// sides can. done is false, and nothing has happened, if they cannot.
+func spliceBody(down downstream, up upstreamStream) (done bool, err error) {
+	d, ok := down.(*http1.ServerStream)
+	if !ok {
+		return false, nil
+	}
+	u, ok := up.(*upstream.Conn)
+	if !ok || !http1.CanSplice(d, u.ClientConn) {
+		return false, nil
+	}
+	return true, http1.Splice(d, u.ClientConn)
+}

@@ -1,0 +1,248 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/belay-proxy/belay/listener"
+)
+
+// A run is one call of Server.Run.
+type run struct {
+	*Server
+	services []*Service // in start order
+	orders   *orders
+	log      *slog.Logger
+
+	background       context.Context // of background services
+	cancelBackground context.CancelFunc
+	work             sync.WaitGroup // background services
+	starting         sync.WaitGroup // listening services until they accept
+	accepting        sync.WaitGroup // accept loops
+
+	mu       sync.Mutex
+	running  map[*Service]bool // background services; guarded by mu
+	failures []error           // of services that had to become ready; guarded by mu
+	failed   chan struct{}     // closed at the first
+}
+
+func newRun(ctx context.Context, s *Server, services []*Service) *run {
+	r := &run{
+		Server: s, services: services, log: s.log,
+		orders: newOrders(ctx, s.log, s.cfg.Signals),
+		failed: make(chan struct{}), running: make(map[*Service]bool),
+	}
+	r.background, r.cancelBackground = context.WithCancel(context.WithoutCancel(ctx))
+	return r
+}
+
+// end frees what newRun has made.
+func (r *run) end() {
+	r.cancelBackground()
+	r.orders.end()
+}
+
+// run starts the services, waits for the order to stop, and ends them.
+func (r *run) run() error {
+	defer r.phase(PhaseEnded)
+	r.phase(PhaseStarting)
+	if err := r.bind(); err != nil {
+		r.phase(PhaseClosing)
+		r.closeListeners()
+		if r.orders.stop.Err() != nil {
+			return nil // it has been told to stop while it was waiting for an address
+		}
+		return err
+	}
+	for _, v := range r.services {
+		if v.background != nil {
+			r.work.Go(func() { r.runBackground(v) })
+		} else {
+			r.starting.Go(func() { r.accept(v) })
+		}
+	}
+	r.wait()
+	return r.shutdown()
+}
+
+// bind binds all listeners. The error lists all that could not be bound.
+func (r *run) bind() error {
+	var errs []error
+	for _, v := range r.services {
+		for _, c := range v.configs {
+			l, err := listener.Listen(r.orders.stop, c)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("service %q: %w", v.name, err))
+				continue
+			}
+			v.mu.Lock()
+			v.listeners = append(v.listeners, l)
+			v.mu.Unlock()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// accept starts the accept loops of v when what it depends on is ready.
+func (r *run) accept(v *Service) {
+	if !r.waitFor(v) {
+		return
+	}
+	for _, l := range v.bound() {
+		r.accepting.Go(func() { l.Serve(func(c net.Conn) { r.serveConn(v, c) }) })
+		r.log.Info("listening", "service", v.name, "addr", l.Addr().String())
+	}
+	v.setReady()
+}
+
+// waitFor waits until everything v depends on is ready. It returns false if
+// the server is to stop before that.
+func (r *run) waitFor(v *Service) bool {
+	began := time.Now()
+	waited := false
+	for _, d := range v.deps {
+		select {
+		case <-d.ready:
+			continue
+		default:
+		}
+		waited = true
+		r.log.Info("service waits", "service", v.name, "for", d.name)
+		select {
+		case <-d.ready:
+		case <-r.orders.stop.Done():
+			return false
+		}
+	}
+	if waited {
+		r.log.Info("service starts", "service", v.name, "waited", time.Since(began).Round(time.Millisecond))
+	}
+	return r.orders.stop.Err() == nil
+}
+
+// serveConn has the handler of v serve c. A handler that panics costs only its
+// connection.
+func (r *run) serveConn(v *Service, c net.Conn) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("handler panicked", "service", v.name, "panic", p, "stack", string(debug.Stack()))
+			c.Close()
+		}
+	}()
+	v.handler.ServeConn(c)
+}
+
+// runBackground runs a background service, when what it depends on is ready,
+// until its end.
+func (r *run) runBackground(v *Service) {
+	if !r.waitFor(v) {
+		return
+	}
+	r.setRunning(v, true)
+	defer r.setRunning(v, false)
+
+	ended := make(chan struct{})
+	if b, ok := v.background.(Readier); ok {
+		r.work.Go(func() {
+			select {
+			case <-b.Ready():
+				v.setReady()
+			case <-ended:
+			}
+		})
+	} else {
+		v.setReady()
+	}
+	r.log.Debug("background service started", "service", v.name)
+	err := r.callRun(v)
+	wasReady := isReady(v)
+	close(ended)
+	if err == nil {
+		v.setReady()
+	}
+	switch {
+	case r.background.Err() != nil:
+		if err != nil && !errors.Is(err, context.Canceled) {
+			r.log.Warn("background service ended with an error", "service", v.name, "err", err)
+		}
+	case err == nil:
+		r.log.Info("background service has ended", "service", v.name)
+	case wasReady:
+		r.log.Error("background service failed; the server goes on without it", "service", v.name, "err", err)
+	default:
+		r.fail(fmt.Errorf("service %q: %w", v.name, err))
+	}
+}
+
+// callRun calls Run of a background service and makes a panic an error.
+func (r *run) callRun(v *Service) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("background service panicked", "service", v.name, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return v.background.Run(r.background)
+}
+
+// isReady reports whether v has become ready, known to others or not.
+func isReady(v *Service) bool {
+	b, ok := v.background.(Readier)
+	if !ok {
+		return true
+	}
+	select {
+	case <-b.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
+// setRunning notes that a background service runs, or no longer does.
+func (r *run) setRunning(v *Service, running bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if running {
+		r.running[v] = true
+	} else {
+		delete(r.running, v)
+	}
+}
+
+// fail notes that a service could not be started.
+func (r *run) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failures = append(r.failures, err); len(r.failures) == 1 {
+		close(r.failed)
+	}
+}
+
+// wait returns when the server is to stop: because it has been told to, or
+// because a service could not be started.
+func (r *run) wait() {
+	for _, v := range r.services {
+		select {
+		case <-v.ready:
+		case <-r.orders.stop.Done():
+			return
+		case <-r.failed:
+			r.orders.stopAll("a service could not be started")
+			return
+		}
+	}
+	r.log.Info("running", "services", len(r.services))
+	r.phase(PhaseRunning)
+	close(r.ready)
+	<-r.orders.stop.Done()
+}

@@ -1,0 +1,276 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+
+	"github.com/belay-proxy/belay/config"
+	"github.com/belay-proxy/belay/listener"
+)
+
+// Config configures a Server. The zero Config is ready to use. A Config must
+// not be modified after it has been passed to New.
+type Config struct {
+	// Options are what the command line says.
+	Options Options
+
+	// Settings are used instead of a configuration file, if not nil. A file
+	// named by the Options is then ignored, with a warning.
+	Settings *config.Config
+
+	// Sections are the parts of the configuration file that belong to the
+	// program. New fills them in.
+	Sections []config.Section
+
+	// Logger receives the log. Nil means a logger that writes to standard
+	// error what the environment variable BELAY_LOG asks for.
+	Logger *slog.Logger
+
+	// Signals are what the server obeys. Nil means the signals of the
+	// process, which it catches while Run runs.
+	Signals <-chan os.Signal
+
+	// OnPhase is called at the beginning of each phase. It must not block.
+	// Nil means that nobody wants to know.
+	OnPhase func(Phase)
+
+	// Stdout receives the verdict of Options.Test. Nil means os.Stdout.
+	Stdout io.Writer
+}
+
+// A Phase is a part of the life of a Server.
+type Phase string
+
+// The phases, in order. A shutdown that is fast from the start skips
+// PhaseDraining, and a start that fails goes on with PhaseClosing.
+const (
+	PhaseStarting Phase = "starting" // listeners are bound, services started
+	PhaseRunning  Phase = "running"  // all services are ready
+	PhaseDraining Phase = "draining" // nothing is accepted, exchanges in hand go on
+	PhaseClosing  Phase = "closing"  // connections are closed, background services end
+	PhaseEnded    Phase = "ended"    // Run is about to return
+)
+
+// A Server runs services until it is told to end. Make one with New, add
+// services, and call Run or RunForever once.
+type Server struct {
+	cfg      Config
+	settings config.Config
+	logs     logs
+	log      *slog.Logger
+
+	current Phase // used by Run only
+
+	mu       sync.Mutex
+	begun    bool          // Run was called; guarded by mu
+	services []*Service    // guarded by mu until begun
+	checks   []check       // likewise
+	errs     []error       // in services that were added; likewise
+	ready    chan struct{} // closed when all services are ready
+}
+
+// A check is what a program has to say about its configuration.
+type check struct {
+	name string
+	f    func(context.Context) error
+}
+
+// New returns a server with the settings of the configuration file, if the
+// options name one. The error lists every problem.
+func New(cfg Config) (*Server, error) {
+	cfg.Stdout = cmp.Or[io.Writer](cfg.Stdout, os.Stdout)
+	s := &Server{cfg: cfg, ready: make(chan struct{})}
+	spec, specErr := parseLogSpec(os.Getenv(logEnv))
+	s.logs = newLogs(os.Stderr, spec)
+	s.log = s.Logger("server")
+	if specErr != nil && cfg.Logger == nil {
+		s.log.Warn("part of the log levels is ignored", "err", specErr)
+	}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	opts := cfg.Options
+	opts.Daemon = opts.Daemon || s.settings.Daemon
+	if err := opts.errNotYet(); err != nil {
+		return nil, err
+	}
+	if s.settings.User != "" || s.settings.Group != "" {
+		s.log.Warn("user and group have an effect only in the background; the server keeps the rights it has")
+	}
+	return s, nil
+}
+
+// load finds the settings.
+func (s *Server) load() (err error) {
+	file := s.cfg.Options.ConfFile
+	switch {
+	case s.cfg.Settings != nil:
+		if file != "" {
+			s.log.Warn("the configuration file is ignored: the program brings its own settings", "file", file)
+		}
+		s.settings = s.cfg.Settings.WithDefaults()
+		return s.settings.Validate()
+	case file != "":
+		s.settings, err = config.Load(file, s.cfg.Sections...)
+	default:
+		s.settings, err = config.Parse("(no configuration file)", nil, s.cfg.Sections...)
+	}
+	return err
+}
+
+// Settings returns the settings in force, with defaults filled in.
+func (s *Server) Settings() config.Config { return s.settings }
+
+// Logger returns the logger for a package, which is named in each line as
+// "pkg" and has the level that BELAY_LOG sets for it.
+func (s *Server) Logger(pkg string) *slog.Logger {
+	if s.cfg.Logger != nil {
+		return s.cfg.Logger.With("pkg", pkg)
+	}
+	return s.logs.logger(pkg)
+}
+
+// Ready returns a channel that is closed when all services are ready: the
+// server accepts connections.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Check adds a check of the program to those that -t makes: f returns what is
+// wrong, or nil.
+func (s *Server) Check(name string, f func(context.Context) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks = append(s.checks, check{name, f})
+}
+
+// Listen adds a service that accepts connections on listeners and has handler
+// serve them. Their Tasks and Logger are set if they are zero. A problem with
+// the service is reported by Run.
+func (s *Server) Listen(name string, handler ConnHandler, listeners ...listener.Config) *Service {
+	v := &Service{name: name, handler: handler}
+	for _, c := range listeners {
+		c.Tasks = cmp.Or(c.Tasks, s.settings.ListenerTasksPerFD)
+		c.Logger = cmp.Or(c.Logger, s.Logger("listener"))
+		v.configs = append(v.configs, c)
+	}
+	var err error
+	switch {
+	case handler == nil:
+		err = fmt.Errorf("server: service %q has no handler", name)
+	case len(listeners) == 0:
+		err = fmt.Errorf("server: service %q has no listeners", name)
+	}
+	return s.add(v, err)
+}
+
+// Background adds a service that works in the background. A problem with the
+// service is reported by Run.
+func (s *Server) Background(name string, b BackgroundService) *Service {
+	var err error
+	if b == nil {
+		err = fmt.Errorf("server: background service %q is nil", name)
+	}
+	return s.add(&Service{name: name, background: b}, err)
+}
+
+// add adds v, with what is wrong with it.
+func (s *Server) add(v *Service, err error) *Service {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.server, v.ready = s, make(chan struct{})
+	if v.name == "" {
+		err = errors.Join(err, errors.New("server: a service has no name"))
+	}
+	for _, other := range s.services {
+		if other.name == v.name {
+			err = errors.Join(err, fmt.Errorf("server: two services are named %q", v.name))
+		}
+	}
+	if s.begun {
+		err = errors.Join(err, fmt.Errorf("server: service %q was added to a running server", v.name))
+		s.log.Error("service ignored", "err", err)
+		return v
+	}
+	s.errs = append(s.errs, err)
+	s.services = append(s.services, v)
+	return v
+}
+
+// begin ends the time in which services can be added, and returns them in the
+// order in which they can start.
+func (s *Server) begin() ([]*Service, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun {
+		return nil, errors.New("server: Run was called before")
+	}
+	s.begun = true
+	if err := errors.Join(s.errs...); err != nil {
+		return nil, err
+	}
+	if len(s.services) == 0 {
+		return nil, errors.New("server: there are no services")
+	}
+	return startOrder(s.services), nil
+}
+
+// Run runs the services until a signal, or the end of ctx, which has the effect
+// of SIGTERM; see the package comment. It returns nil if it was ended in one of
+// these ways. The error otherwise says what could not be started, or what still
+// runs though it should have ended. When all handlers and background services
+// keep their contracts, nothing of the server is left when Run returns.
+//
+// With Options.Test, Run only checks whether the server could start. It prints
+// that it could, or returns all problems. With Settings.Threads it sets
+// GOMAXPROCS for the process.
+//
+// Run can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	services, err := s.begin()
+	if s.cfg.Options.Test {
+		return s.test(ctx, services, err)
+	}
+	if err != nil {
+		return err
+	}
+	if n := s.settings.Threads; n > 0 {
+		runtime.GOMAXPROCS(n)
+	}
+	r := newRun(ctx, s, services)
+	defer r.end()
+	return r.run()
+}
+
+// RunForever calls Run and ends the process, with code 0 if Run returned nil
+// and otherwise with code 1.
+func (s *Server) RunForever() {
+	if err := s.Run(context.Background()); err != nil {
+		if s.cfg.Options.Test {
+			fmt.Fprintf(os.Stderr, "%v\nconfiguration test failed\n", err)
+		} else {
+			s.log.Error("server failed", "err", err)
+		}
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// phase tells the program that p begins, unless it has begun already.
+func (s *Server) phase(p Phase) {
+	if s.current == p {
+		return
+	}
+	s.current = p
+	if s.cfg.OnPhase != nil {
+		s.cfg.OnPhase(p)
+	}
+}

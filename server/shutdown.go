@@ -1,0 +1,165 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// progressEvery is the time between two lines in the log that say how far a
+// shutdown has come.
+const progressEvery = 5 * time.Second
+
+// shutdown ends all services: first the listeners, then their connections,
+// then what works in the background. It returns why the server did not start,
+// if it did not, and what could not be ended.
+func (r *run) shutdown() error {
+	began := time.Now()
+	r.closeListeners()
+	r.starting.Wait()
+	r.accepting.Wait()
+	connErr := r.drain()
+	r.phase(PhaseClosing)
+	backErr := r.endBackground()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := errors.Join(append(slices.Clone(r.failures), connErr, backErr)...)
+	if err == nil {
+		r.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
+	}
+	return err
+}
+
+// closeListeners closes all listeners.
+func (r *run) closeListeners() {
+	for _, v := range r.services {
+		for _, l := range v.bound() {
+			if err := l.Close(); err != nil {
+				r.log.Warn("listener was not closed cleanly", "service", v.name, "err", err)
+			}
+		}
+	}
+}
+
+// drain ends the connections: those with exchanges in hand when these are
+// done, or when the grace period is over, or on the order to be fast.
+func (r *run) drain() error {
+	ctx, cancel := context.WithCancel(r.orders.fast)
+	defer cancel()
+	if grace := r.settings.GracePeriod; grace > 0 {
+		ctx, cancel = context.WithTimeout(ctx, grace)
+		defer cancel()
+	} else {
+		cancel()
+	}
+	if ctx.Err() != nil {
+		r.phase(PhaseClosing)
+	} else {
+		r.phase(PhaseDraining)
+		r.log.Info("draining", "connections", r.openConns(), "limit", r.settings.GracePeriod)
+	}
+	done := make(chan struct{})
+	go func() { // ends when all handlers have, which await checks
+		r.endHandlers(ctx)
+		close(done)
+	}()
+	if r.await(ctx, done) {
+		return nil
+	}
+	return fmt.Errorf("%d connections are still being served after shutdown", r.openConns())
+}
+
+// endHandlers shuts all handlers down and waits for the last connection.
+func (r *run) endHandlers(ctx context.Context) {
+	var handlers sync.WaitGroup
+	for _, v := range r.services {
+		if v.handler == nil {
+			continue
+		}
+		handlers.Go(func() {
+			err := v.handler.Shutdown(ctx)
+			if err != nil && ctx.Err() == nil {
+				r.log.Error("handler did not shut down cleanly", "service", v.name, "err", err)
+			}
+		})
+	}
+	handlers.Wait()
+	for _, v := range r.services {
+		for _, l := range v.bound() {
+			l.Wait()
+		}
+	}
+}
+
+// openConns returns how many connections are being served.
+func (r *run) openConns() int {
+	n := 0
+	for _, v := range r.services {
+		for _, l := range v.bound() {
+			n += l.Active()
+		}
+	}
+	return n
+}
+
+// endBackground tells the background services to end, and waits for them and
+// for all that has been started with them.
+func (r *run) endBackground() error {
+	r.cancelBackground()
+	done := make(chan struct{})
+	go func() { // ends when all services have, which await checks
+		r.work.Wait()
+		close(done)
+	}()
+	if r.await(r.background, done) {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var names []string
+	for v := range r.running {
+		names = append(names, v.name)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("background services still run after shutdown: %q", names)
+}
+
+// await waits until done is closed, and logs now and then that it does. Once
+// ctx has ended, it waits no longer than GracefulShutdownTimeout, nor after the
+// order to wait for nothing. It reports whether done is closed.
+func (r *run) await(ctx context.Context, done <-chan struct{}) bool {
+	progress := time.NewTicker(progressEvery)
+	defer progress.Stop()
+	began := time.Now()
+	ended := ctx.Done()
+	var late <-chan time.Time
+	var left <-chan struct{}
+	for {
+		select {
+		case <-done:
+			return true
+		case <-ended:
+			ended, left = nil, r.orders.leave.Done()
+			if n := r.openConns(); n > 0 {
+				r.log.Warn("connections are closed with exchanges in hand", "connections", n)
+			}
+			if limit := r.settings.GracefulShutdownTimeout; limit > 0 {
+				t := time.NewTimer(limit)
+				defer t.Stop()
+				late = t.C
+			}
+		case <-left:
+			return false
+		case <-late:
+			return false
+		case <-progress.C:
+			r.log.Info("shutting down", "connections", r.openConns(), "since", time.Since(began).Round(time.Second))
+		}
+	}
+}

@@ -1,0 +1,319 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/internal/netio"
+)
+
+// Config configures a Connector. The zero Config is ready to use. A Config
+// must not be modified after it has been passed to New.
+type Config struct {
+	// Dial connects to an address. Nil means net.Dialer.DialContext with the
+	// socket options of the peer, which a Dial function has to see to itself.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// ConnectTimeout bounds the dial of one attempt. Zero means 5 seconds;
+	// negative means no limit.
+	ConnectTimeout time.Duration
+
+	// ReadTimeout bounds each wait for a peer to send something. Zero means
+	// 60 seconds; negative means no limit.
+	ReadTimeout time.Duration
+
+	// WriteTimeout bounds each wait for a peer to take something. Zero means
+	// 60 seconds; negative means no limit.
+	WriteTimeout time.Duration
+
+	// IdleTimeout is how long an unused connection stays in the pool. Zero
+	// means 50 seconds, a little less than the usual keep-alive of origins,
+	// so that it is rarely the origin that ends it; negative means for ever.
+	IdleTimeout time.Duration
+
+	// MaxIdlePerPeer is how many idle connections to keep for one peer. Zero
+	// means 1024; negative disables reuse.
+	MaxIdlePerPeer int
+
+	// MaxIdle is how many idle connections to keep in all. When there are
+	// more, the one that has been idle longest is closed. Zero means 8192;
+	// negative means no limit.
+	MaxIdle int
+
+	// BindIPv4 and BindIPv6 are local addresses to connect from, one chosen
+	// at random per connection. Empty means that the system chooses.
+	BindIPv4, BindIPv6 []netip.Addr
+
+	// RootCAs verify the certificates of TLS peers. Nil means the system's.
+	RootCAs *x509.CertPool
+
+	// Limits bound the responses of peers.
+	Limits http1.Limits
+}
+
+// Validate returns every problem with c, joined, or nil.
+func (c Config) Validate() error {
+	var errs []error
+	if c.IdleTimeout > 0 && c.IdleTimeout < time.Second {
+		errs = append(errs, fmt.Errorf("upstream: IdleTimeout is %v, want at least 1s", c.IdleTimeout))
+	}
+	for _, a := range c.BindIPv4 {
+		if !a.Is4() {
+			errs = append(errs, fmt.Errorf("upstream: BindIPv4 has %v, want an IPv4 address", a))
+		}
+	}
+	for _, a := range c.BindIPv6 {
+		if !a.Is6() || a.Is4In6() {
+			errs = append(errs, fmt.Errorf("upstream: BindIPv6 has %v, want an IPv6 address", a))
+		}
+	}
+	errs = append(errs, c.Limits.Validate())
+	return errors.Join(errs...)
+}
+
+// withDefaults returns c with every zero field replaced by its default.
+func (c Config) withDefaults() Config {
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 5*time.Second)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, time.Minute)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 50*time.Second)
+	c.MaxIdlePerPeer = cmp.Or(c.MaxIdlePerPeer, 1024)
+	c.MaxIdle = cmp.Or(c.MaxIdle, 8192)
+	return c
+}
+
+// A Connector gives out connections to peers. It is safe for concurrent use.
+type Connector struct {
+	cfg   Config
+	pool  pool
+	stats counters
+}
+
+// counters are what Stats reports.
+type counters struct {
+	dialed, failed, reused, stale, chatty atomic.Int64
+}
+
+// Stats are counts since the start of a Connector.
+type Stats struct {
+	Dialed int64 // connections made
+	Failed int64 // dials that failed
+	Reused int64 // requests on a connection that had carried one before
+	Stale  int64 // idle connections found closed by the peer
+	Chatty int64 // idle connections on which the peer sent something unasked
+	Idle   int64 // idle connections now
+}
+
+// New returns a Connector.
+func New(cfg Config) (*Connector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Connector{cfg: cfg.withDefaults()}
+	c.pool.init(c)
+	return c, nil
+}
+
+// Stats returns the counts so far.
+func (c *Connector) Stats() Stats {
+	return Stats{
+		Dialed: c.stats.dialed.Load(),
+		Failed: c.stats.failed.Load(),
+		Reused: c.stats.reused.Load(),
+		Stale:  c.stats.stale.Load(),
+		Chatty: c.stats.chatty.Load(),
+		Idle:   c.pool.idle.Load(),
+	}
+}
+
+// Close closes all idle connections. Connections that are in use are closed
+// when they are released.
+func (c *Connector) Close() { c.pool.close() }
+
+// A Conn is a connection to a peer, on loan from a Connector. Its methods for
+// sending and receiving are those of http1.ClientConn; Begin has been called.
+type Conn struct {
+	*http1.ClientConn
+
+	connector *Connector
+	set       *idleSet
+	peer      *Peer
+	cfg       http1.ClientConfig
+	reused    bool
+	requests  int
+	dialTime  time.Duration
+	idleSince time.Time // since when it is in the pool
+	released  bool
+}
+
+// Reused reports whether the connection has carried a request before.
+func (c *Conn) Reused() bool { return c.reused }
+
+// DialTime returns how long it took to make the connection.
+func (c *Conn) DialTime() time.Duration { return c.dialTime }
+
+// Peer returns the peer that the connection was made for.
+func (c *Conn) Peer() *Peer { return c.peer }
+
+// alwaysCheck is the time from which on an idle connection is looked at
+// before it is used again. A younger one is not: the look is a system call,
+// and what it could miss can as well happen a moment after it.
+const alwaysCheck = 2 * time.Millisecond
+
+// Get returns a connection to p that is ready for one request: from the pool
+// if it can, and otherwise by dialing. It is Idle and then Dial.
+func (c *Connector) Get(ctx context.Context, p *Peer, watch http1.Watcher) (*Conn, error) {
+	if conn := c.Idle(p, time.Now(), watch); conn != nil {
+		return conn, nil
+	}
+	return c.Dial(ctx, p, watch)
+}
+
+// Idle returns a connection to p from the pool that is ready for one request,
+// or nil if there is none. now is the current time; watch is passed to
+// http1.ClientConn.Begin. The caller must end with Release or Discard.
+func (c *Connector) Idle(p *Peer, now time.Time, watch http1.Watcher) *Conn {
+	set := c.pool.set(p)
+	for conn := set.take(); conn != nil; conn = set.take() {
+		if now.Sub(conn.idleSince) >= alwaysCheck && !c.usable(conn) {
+			continue
+		}
+		c.stats.reused.Add(1)
+		conn.reused = true
+		conn.begin(watch)
+		return conn
+	}
+	return nil
+}
+
+// Dial makes a new connection to p that is ready for one request. It waits at
+// most ConnectTimeout, or less if ctx ends first. The caller must end with
+// Release or Discard.
+//
+// The error is a *proxyerr.Error with Source Upstream and, as nothing has
+// been sent, RetryAlways; for a failure that is not the peer's fault its
+// Source is Internal.
+func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Conn, error) {
+	start := time.Now()
+	nc, err := c.dial(ctx, p)
+	if err != nil {
+		c.stats.failed.Add(1)
+		return nil, err
+	}
+	conn := &Conn{
+		ClientConn: http1.NewClientConn(nc),
+		connector:  c,
+		set:        c.pool.set(p),
+		peer:       p,
+		dialTime:   time.Since(start),
+		cfg: http1.ClientConfig{
+			Limits:                    c.cfg.Limits,
+			ReadTimeout:               cmp.Or(p.ReadTimeout, c.cfg.ReadTimeout),
+			WriteTimeout:              cmp.Or(p.WriteTimeout, c.cfg.WriteTimeout),
+			AllowInvalidContentLength: p.AllowInvalidContentLength,
+		}.WithDefaults(),
+	}
+	c.stats.dialed.Add(1)
+	if p.Tracer != nil {
+		p.Tracer.Connected(p, conn.dialTime)
+	}
+	conn.begin(watch)
+	return conn, nil
+}
+
+// usable reports whether an idle connection is still open and silent, and
+// closes it if not.
+func (c *Connector) usable(conn *Conn) bool {
+	switch conn.Idle() {
+	case netio.Quiet:
+		return true
+	case netio.HasData:
+		c.stats.chatty.Add(1)
+	default:
+		c.stats.stale.Add(1)
+	}
+	conn.disconnect()
+	return false
+}
+
+// begin makes conn ready for a request.
+func (conn *Conn) begin(watch http1.Watcher) {
+	conn.released = false
+	conn.requests++
+	conn.Begin(&conn.cfg, watch)
+}
+
+// Release puts the connection back in the pool if the exchange left it clean,
+// and closes it otherwise. A connection is clean if the response was read to
+// its end, the request was sent in full, and neither side asked to close. now
+// is the current time.
+//
+// Release never blocks on the network. Calling it twice is a bug and panics.
+func (c *Conn) Release(now time.Time) {
+	if c.released {
+		panic("upstream: Conn released twice")
+	}
+	c.released = true
+	if !c.Reusable() {
+		c.disconnect()
+		return
+	}
+	c.Park()
+	c.idleSince = now
+	c.set.put(c)
+}
+
+// Discard closes the connection instead of releasing it.
+func (c *Conn) Discard() {
+	if !c.released {
+		c.released = true
+		c.disconnect()
+	}
+}
+
+func (c *Conn) disconnect() {
+	c.ClientConn.Close()
+	if t := c.peer.Tracer; t != nil {
+		t.Disconnected(c.peer)
+	}
+}
+
+// idleLimit returns how long c may stay in the pool, negative for ever.
+func (c *Conn) idleLimit() time.Duration {
+	limit := cmp.Or(c.peer.IdleTimeout, c.connector.cfg.IdleTimeout)
+	if hint := c.IdleTimeout(); hint > 0 {
+		// Leave a second before the origin does (RFC 9112 section 9.3).
+		hint = max(hint-time.Second, hint/2)
+		if limit < 0 || hint < limit {
+			limit = hint
+		}
+	}
+	return limit
+}
+
+// localAddr chooses the address to connect from, nil if the system shall.
+func (c *Connector) localAddr(p *Peer, ip6 bool) netip.AddrPort {
+	if p.BindTo.IsValid() {
+		return p.BindTo
+	}
+	from := c.cfg.BindIPv4
+	if ip6 {
+		from = c.cfg.BindIPv6
+	}
+	if len(from) == 0 {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(from[rand.IntN(len(from))], 0)
+}
