@@ -3,6 +3,6 @@ module github.com/belay-proxy/belay
 go 1.26.0
 
 require (
-	go.yaml.in/yaml/v4 v4.0.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
+	go.yaml.in/yaml/v4 v4.0.0
+	golang.org/x/sys v0.49.0
 )

@@ -4,7 +4,6 @@
 package proxy
 
 import (
-	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/upstream"
 )
 

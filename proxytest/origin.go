@@ -38,6 +38,9 @@ type Origin struct {
 	wg sync.WaitGroup // the accept loop and every connection
 }
 
+// anyPort lets the system choose a port at the first Start.
+const anyPort = "127.0.0.1:0"
+
 // A Violation is input that is not a valid request.
 type Violation struct {
 	Conn  int    // number of the connection, from 1
@@ -72,7 +75,7 @@ func NewOrigin(t testing.TB, opts ...OriginOption) *Origin {
 	case o.conf.unix:
 		o.addr = "unix:" + socketPath(t)
 	default:
-		o.addr = "127.0.0.1:0"
+		o.addr = anyPort
 	}
 	o.Start()
 	t.Cleanup(o.Stop)
@@ -95,7 +98,7 @@ func (o *Origin) Start() {
 	if err != nil {
 		o.t.Fatalf("proxytest: start origin: %v", err)
 	}
-	if !o.conf.unix {
+	if o.addr == anyPort {
 		o.addr = l.Addr().String()
 	}
 	o.listener, o.done = l, make(chan struct{})

@@ -198,6 +198,29 @@ func FuzzReadRequest(f *testing.F) {
 	})
 }
 
+// FuzzReadResponse checks that a response is not whole before its last byte,
+// unless the end of the connection is what ends it.
+func FuzzReadResponse(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nT: u\r\n\r\n"))
+	f.Add([]byte("HTTP/1.0 200 OK\r\n\r\nhi"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		src := bytes.NewReader(in)
+		w := wire{br: bufio.NewReader(src)}
+		r := w.response("GET")
+		if r.Complete != (r.Err == nil) {
+			t.Fatalf("%q: complete %v with error %v", in, r.Complete, r.Err)
+		}
+		if !r.Complete || r.Framing == ByClose {
+			return
+		}
+		used := len(in) - src.Len() - w.br.Buffered()
+		if short := readResponse(string(in[:used-1]), "GET"); short.Complete {
+			t.Fatalf("%q is whole without its last byte", in[:used])
+		}
+	})
+}
+
 // rewrite writes a request with one chunk for the body.
 func rewrite(req *RecordedRequest) string {
 	line := fmt.Sprintf("%s %s %s\r\n", req.Method, req.Target, req.Proto)

@@ -117,8 +117,9 @@ func TestBlindRelayFails(t *testing.T) {
 		}
 		t.Run(c.ID, func(t *testing.T) {
 			t.Parallel()
-			origin := proxytest.NewOrigin(t, proxytest.Script((&script{c: c}).serve))
-			got := playResponse(t, c, blind(t, origin.Addr()))
+			script := newScript(c)
+			origin := proxytest.NewOrigin(t, proxytest.Script(script.serve))
+			got := playResponse(t, script, blind(t, origin.Addr()))
 			if why := c.judge(got); why == "" {
 				t.Errorf("%s: relayed %.200q and found nothing wrong: %v", c.Class, c.Answer, got)
 			}

@@ -13,7 +13,8 @@ type ResponseCase struct {
 
 	Request string // empty is a plain GET
 	Answer  string
-	Then    Then // what the origin does after Answer
+	Later   string // sent when the client has the response, before the next request
+	Then    Then   // what the origin does after Answer
 
 	// Want has the acceptable outcomes. Why says why there are several.
 	Want []ResponseOutcome
@@ -198,10 +199,13 @@ var leftovers = []ResponseCase{
 	{ID: "RS-101", Class: "9112 9.3: response behind chunks", Answer: okChunked + "5\r\nhello\r\n0\r\n\r\n" + evil, Want: whole("hello", NoReuse)},
 	{ID: "RS-102", Class: "9112 6.3: body of 204", Answer: "HTTP/1.1 204 No Content\r\n\r\n" + evil, Want: []ResponseOutcome{{Status: 204, Reuse: NoReuse}}},
 	{ID: "RS-103", Class: "9112 6.3: body of 304", Answer: "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nhello", Want: []ResponseOutcome{{Status: 304, Reuse: NoReuse}}},
-	{ID: "RS-104", Class: "9112 6.3: body of a response to HEAD", Request: headOf, Answer: okHead + "Content-Length: 39\r\n\r\n" + evil, Want: []ResponseOutcome{{Status: 200, Reuse: NoReuse}}},
+	{ID: "RS-104", Class: "9112 6.3: body of a response to HEAD", Request: headOf, Answer: okHead + "Content-Length: 42\r\n\r\n" + evil, Want: []ResponseOutcome{{Status: 200, Reuse: NoReuse}}},
 	{ID: "RS-105", Class: "9112 9.3: bytes behind a length", Answer: okLength + "!", Want: whole("hello", NoReuse)},
 	{ID: "RS-106", Class: "9112 9.3: CRLF behind a length", Answer: okLength + "\r\n", Want: whole("hello", NoReuse)},
-	{ID: "RS-107", Class: "9112 6.3: 204 with a length", Answer: "HTTP/1.1 204 No Content\r\nContent-Length: 39\r\n\r\n" + evil,
+	{ID: "RS-109", Class: "9112 9.3: response on an idle connection", Answer: okLength, Later: evil, Want: whole("hello", NoReuse)},
+	{ID: "RS-110", Class: "9112 9.3: byte on an idle connection", Answer: okLength, Later: "!", Want: whole("hello", NoReuse)},
+	{ID: "RS-111", Class: "9112 9.3: response on a connection idle after chunks", Answer: okChunked + lastly, Later: evil, Want: whole("", NoReuse)},
+	{ID: "RS-107", Class: "9112 6.3: 204 with a length", Answer: "HTTP/1.1 204 No Content\r\nContent-Length: 42\r\n\r\n" + evil,
 		Want: either(badGateway(), []ResponseOutcome{{Status: 204, Lacks: []string{"Content-Length"}, Reuse: NoReuse}}), Why: "9110 8.6 forbids the field; it may be removed"},
 	{ID: "RS-108", Class: "9112 6.3: 103 with a length", Answer: "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + okLength,
 		Want: either(badGateway(), whole("hello", MayReuse), []ResponseOutcome{{Status: 200, Informational: []int{103}, Body: "hello"}}), Why: "9110 8.6 forbids the field; it may be removed, or the response dropped"},

@@ -10,8 +10,10 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/belay-proxy/belay/proxytest"
 )
@@ -22,10 +24,10 @@ func RunResponses(t *testing.T, newRig func(t *testing.T, origin string) Rig) {
 	for _, c := range Responses() {
 		t.Run(c.ID, func(t *testing.T) {
 			t.Parallel()
-			script := &script{c: c}
+			script := newScript(c)
 			origin := proxytest.NewOrigin(t, proxytest.Script(script.serve))
 			rig := newRig(t, origin.Addr())
-			got := playResponse(t, c, rig)
+			got := playResponse(t, script, rig)
 			rig.Stop()
 			got.reused = script.reused.Load()
 			if why := c.judge(got); why != "" {
@@ -39,7 +41,14 @@ func RunResponses(t *testing.T, newRig func(t *testing.T, origin string) Rig) {
 // everything else as the case says.
 type script struct {
 	c      ResponseCase
-	reused atomic.Bool // a sentinel came on a connection that had been used for the case
+	read   chan struct{} // closed when the client has the response
+	later  chan struct{} // closed when c.Later has been sent
+	once   sync.Once     // closes later
+	reused atomic.Bool   // a sentinel came on a connection that had been used for the case
+}
+
+func newScript(c ResponseCase) *script {
+	return &script{c: c, read: make(chan struct{}), later: make(chan struct{})}
 }
 
 func (s *script) serve(c net.Conn, br *bufio.Reader) {
@@ -58,6 +67,11 @@ func (s *script) serve(c net.Conn, br *bufio.Reader) {
 		used = true
 		if _, err := io.WriteString(c, s.c.Answer); err != nil {
 			return
+		}
+		if s.c.Later != "" {
+			<-s.read
+			_, _ = io.WriteString(c, s.c.Later)
+			s.once.Do(func() { close(s.later) })
 		}
 		switch s.c.Then {
 		case Resets:
@@ -80,14 +94,23 @@ func (o observedResponse) String() string {
 	return fmt.Sprintf("%v, head %.300q; connection reused: %v", o.response, o.response.Head, o.reused)
 }
 
-func playResponse(t *testing.T, c ResponseCase, rig Rig) (got observedResponse) {
+func playResponse(t *testing.T, s *script, rig Rig) (got observedResponse) {
 	client := proxytest.NewClient(t, rig.Addr, proxytest.Timeout(patience))
-	request := c.Request
+	request := s.c.Request
 	if request == "" {
 		request = get + "\r\n"
 	}
 	got.response = client.Do(request)
-	client.Close()
+	close(s.read)
+	if s.c.Later != "" && got.response.Complete {
+		select {
+		case <-s.later:
+		case <-time.After(patience):
+			t.Errorf("the origin has not sent what was to come later")
+		}
+	}
+	// On the same connection if possible: then the proxy has let go of the
+	// one to the origin.
 	got.sentinel = client.Do(sentinelRequest)
 	client.Close()
 	return got

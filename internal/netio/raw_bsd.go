@@ -1,7 +1,7 @@
 // Copyright 2026 The belay authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build unix
+//go:build unix && !linux
 
 package netio
 
@@ -32,23 +32,15 @@ func recv(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-// send writes the parts to the non-blocking descriptor fd: by write if only
-// one of them has something, by writev otherwise.
+// send writes to the non-blocking descriptor fd the first of the parts that has
+// something. The caller comes back for the others.
 func send(fd uintptr, parts *[3][]byte) (n int, err error) {
-	var only []byte
-	filled := 0
-	for _, p := range parts {
-		if len(p) > 0 {
-			only = p
-			filled++
-		}
+	first := parts[0]
+	for i := 1; len(first) == 0 && i < len(parts); i++ {
+		first = parts[i]
 	}
 	for {
-		if filled == 1 {
-			n, err = unix.Write(int(fd), only)
-		} else {
-			n, err = unix.Writev(int(fd), parts[:])
-		}
+		n, err = unix.Write(int(fd), first)
 		switch err {
 		case nil:
 			return n, nil
