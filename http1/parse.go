@@ -171,7 +171,7 @@ func (fr *framing) note(name, value string) {
 		}
 	case len("Expect"):
 		if header.EqualName(name, "Expect") {
-			fr.expect = value
+			fr.noteExpect(value)
 		}
 	case len("Upgrade"):
 		if header.EqualName(name, "Upgrade") {
@@ -186,7 +186,11 @@ func (fr *framing) note(name, value string) {
 	case len("Content-Length"):
 		if header.EqualName(name, "Content-Length") {
 			fr.lengths++
-			fr.length = parseLength(value)
+			n, ok := header.ParseLength(value)
+			if !ok {
+				n = -1
+			}
+			fr.length = n
 		}
 	case len("Transfer-Encoding"):
 		if header.EqualName(name, "Transfer-Encoding") {
@@ -196,9 +200,16 @@ func (fr *framing) note(name, value string) {
 	}
 }
 
+// noteExpect keeps the first expectation that is not known, if there is one.
+func (fr *framing) noteExpect(value string) {
+	if fr.expect == "" || header.EqualName(fr.expect, "100-continue") {
+		fr.expect = value
+	}
+}
+
 func (fr *framing) noteConnection(value string) {
-	for option := range strings.SplitSeq(value, ",") {
-		switch option = trimSpace(option); {
+	for option := range header.Elements(value) {
+		switch {
 		case header.EqualName(option, "close"):
 			fr.closes = true
 		case header.EqualName(option, "keep-alive"):
@@ -216,23 +227,6 @@ func (fr *framing) persistent(p header.Proto) bool {
 		return false
 	}
 	return p == header.HTTP11 || fr.keepAlive
-}
-
-// parseLength parses the value of a Content-Length field: digits and nothing
-// else. It returns -1 for anything else and for what does not fit.
-func parseLength(v string) int64 {
-	if v == "" || len(v) > 18 { // 18 digits always fit an int64
-		return -1
-	}
-	var n int64
-	for i := range len(v) {
-		d := v[i] - '0'
-		if d > 9 {
-			return -1
-		}
-		n = n*10 + int64(d)
-	}
-	return n
 }
 
 // isFraming reports whether a field is made by the writer of a message and

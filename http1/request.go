@@ -171,14 +171,14 @@ func setHost(req *header.Request, fr *framing) error {
 	if fr.hosts == 0 && req.Proto == header.HTTP11 {
 		return errNoHost
 	}
-	if fr.hosts == 1 && !validHost(fr.host) {
+	if fr.hosts == 1 && !header.ValidHost(fr.host) {
 		return errHost
 	}
 	switch {
 	case req.Method == "CONNECT":
-		host, port, ok := cutPort(req.Target)
-		if !ok || host == "" || port == "" || !validHost(req.Target) {
-			return errTarget
+		if port := req.Target[strings.LastIndexByte(req.Target, ':')+1:]; port == "" || port == req.Target ||
+			port[len(port)-1] == ']' || !header.ValidHost(req.Target) {
+			return errTarget // it needs a port
 		}
 		return nil
 	case req.Target[0] == '/':
@@ -204,7 +204,7 @@ func setAbsolute(req *header.Request) error {
 		end = len(rest)
 	}
 	authority, path := rest[:end], rest[end:]
-	if !validHost(authority) {
+	if !header.ValidHost(authority) {
 		return errTarget
 	}
 	switch {
@@ -219,78 +219,6 @@ func setAbsolute(req *header.Request) error {
 	req.Fields.SetFirst("Host", authority)
 	return nil
 }
-
-// validHost reports whether v is a host with an optional port (RFC 9110
-// section 7.2, RFC 3986 section 3.2.2). It is not empty: a request for an
-// http URI without a host is invalid (RFC 9110 section 4.2.1).
-func validHost(v string) bool {
-	host, port, ok := cutPort(v)
-	if !ok || host == "" {
-		return false
-	}
-	if port != "" {
-		if len(port) > 5 {
-			return false
-		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n > 65535 {
-			return false
-		}
-	}
-	if host[0] == '[' {
-		return validIPLiteral(host)
-	}
-	for i := range len(host) {
-		if !hostByte[host[i]] {
-			return false
-		}
-	}
-	return true
-}
-
-// cutPort splits "host:port" at the colon that is not inside brackets. ok is
-// false if there is a bracket without its partner, or a second colon.
-func cutPort(v string) (host, port string, ok bool) {
-	if strings.HasPrefix(v, "[") {
-		end := strings.IndexByte(v, ']')
-		if end < 0 {
-			return "", "", false
-		}
-		host, rest := v[:end+1], v[end+1:]
-		if rest == "" {
-			return host, "", true
-		}
-		return host, rest[1:], rest[0] == ':'
-	}
-	host, port, _ = strings.Cut(v, ":")
-	return host, port, !strings.Contains(port, ":")
-}
-
-// validIPLiteral checks "[" IPv6address "]" loosely: its bytes, not its
-// structure, which is the business of whoever dials it.
-func validIPLiteral(host string) bool {
-	inner := host[1 : len(host)-1]
-	for i := range len(inner) {
-		c := inner[i] | 0x20
-		if !isDigit(inner[i]) && (c < 'a' || c > 'f') && inner[i] != ':' && inner[i] != '.' {
-			return false
-		}
-	}
-	return strings.Count(inner, ":") >= 2
-}
-
-// hostByte tells which bytes may occur in a registered name: unreserved,
-// percent-encoded and sub-delims (RFC 3986 section 3.2.2). The comma, though
-// a sub-delim, is left out: it would make one field look like a list of two.
-var hostByte = func() (t [256]bool) {
-	for c := range 256 {
-		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-	}
-	for _, c := range "-._~%!$&'()*+;=" {
-		t[c] = true
-	}
-	return t
-}()
 
 // appendRequestHead appends the head of req in wire form, the empty line
 // included. The framing comes from req.Length. connection is the value of the

@@ -108,9 +108,9 @@ func responseFraming(res *header.Response, fr *framing, method string, laxLength
 	case fr.codings > 1:
 		return 0, errCoding
 	case fr.codings == 1 && res.Proto == header.HTTP10:
-		// RFC 9112 section 6.1: faulty framing; the caller will not use the
-		// connection again.
-		return bodyUntilClose, nil
+		// RFC 9112 section 6.1: faulty framing. Read until the close, it
+		// could give the client chunk sizes as content.
+		return 0, errCoding10
 	case fr.codings == 1:
 		if !header.EqualName(fr.coding, "chunked") {
 			return 0, otherCoding(fr.coding)

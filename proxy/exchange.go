@@ -118,6 +118,8 @@ func (x *exchange) run() error {
 func (x *exchange) filterRequest() (done bool, err error) {
 	s := &x.session
 	if x.down.Request().Method == "CONNECT" && !x.conn.front.cfg.AllowConnect {
+		// What follows may be meant for the tunnel, not for us.
+		x.down.CloseAfter()
 		return false, errConnectRefused
 	}
 	if f := x.phases.earlyRequestFilter; f != nil {
@@ -171,11 +173,7 @@ func (x *exchange) try() error {
 // connect gets a connection to x.peer, from the pool or by dialing.
 func (x *exchange) connect() error {
 	connector := x.proxy.cfg.Connector
-	now := x.start
-	if x.attempt > 1 {
-		now = time.Now()
-	}
-	conn := connector.Idle(x.peer, now, x)
+	conn := connector.Idle(x.peer, x)
 	if conn == nil {
 		var err error
 		if conn, err = connector.Dial(x.context(), x.peer, x); err != nil {

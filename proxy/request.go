@@ -34,6 +34,10 @@ func (x *exchange) makeHead() error {
 			return hookError("UpstreamRequestFilter", err)
 		}
 	}
+	if !head.Fields.Has("Host") {
+		// Only a client of HTTP/1.0 may leave it out; we speak HTTP/1.1.
+		head.SetHost(x.peer.Authority())
+	}
 	return nil
 }
 
@@ -91,13 +95,24 @@ func (c *fieldCopier) passes(name, value string) bool {
 	if c.nominated != nil && contains(c.nominated, name) {
 		return false
 	}
-	if !c.trusted && len(name) > len("X-Forwarded-") && name[0]|0x20 == 'x' && is2(name[:len("X-Forwarded-")], "X-Forwarded-") {
-		return false
-	}
-	return !isTwin(name)
+	return (c.trusted || !isXForwarded(name)) && !isTwin(name)
 }
 
-func is2(a, b string) bool { return header.EqualName(a, b) }
+// isXForwarded reports whether name starts with X-Forwarded-.
+func isXForwarded(name string) bool {
+	const prefix = "X-Forwarded-"
+	return len(name) > len(prefix) && name[0]|0x20 == 'x' && header.EqualName(name[:len(prefix)], prefix)
+}
+
+// cleanTrailers removes from the trailers of a request what the client may
+// not say in its head either: an origin may merge the two.
+func (x *exchange) cleanTrailers(t *header.Fields) {
+	trusted := x.trusted()
+	t.DelFunc(func(f header.Field) bool {
+		return isHopByHop(f.Name) || isTwin(f.Name) || !trusted &&
+			(isXForwarded(f.Name) || header.EqualName(f.Name, "Forwarded") || header.EqualName(f.Name, "X-Real-IP"))
+	})
+}
 
 // isHopByHop reports whether a field is meant for one connection (RFC 9110
 // section 7.6.1) or frames one message.
@@ -127,13 +142,13 @@ func isHopByHop(name string) bool {
 // options that every proxy knows (RFC 9110 section 7.6.1); nil if there are
 // none, as usual.
 func nominated(fields *header.Fields) (names []string) {
-	for value := range fields.Values("Connection") {
-		for option := range strings.SplitSeq(value, ",") {
-			switch option = strings.Trim(option, " \t"); {
-			case option == "", is2(option, "close"), is2(option, "keep-alive"), is2(option, "upgrade"), is2(option, "te"):
-			default:
-				names = append(names, option)
-			}
+	for option := range header.List(fields, "Connection") {
+		known := false
+		for _, k := range [...]string{"close", "keep-alive", "upgrade", "te"} {
+			known = known || header.EqualName(option, k)
+		}
+		if !known {
+			names = append(names, option)
 		}
 	}
 	return names
@@ -149,9 +164,8 @@ func contains(names []string, name string) bool {
 }
 
 func hasToken(list, token string) bool {
-	for element := range strings.SplitSeq(list, ",") {
-		element, _, _ = strings.Cut(element, ";")
-		if header.EqualName(strings.Trim(element, " \t"), token) {
+	for element := range header.Elements(list) {
+		if item, _ := header.CutParams(element); header.EqualName(item, token) {
 			return true
 		}
 	}
@@ -178,6 +192,5 @@ func isTwin(name string) bool {
 			return true
 		}
 	}
-	const prefix = "X-Forwarded-"
-	return len(folded) > len(prefix) && header.EqualName(folded[:len(prefix)], prefix)
+	return isXForwarded(folded)
 }

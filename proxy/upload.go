@@ -57,6 +57,7 @@ func (x *exchange) sendPiece(piece []byte, last bool) (err error) {
 	}
 	if last {
 		if t := x.down.Trailers(); t.Len() > 0 {
+			x.cleanTrailers(t)
 			if err := x.up.WriteBody(piece, false); err != nil {
 				return err
 			}

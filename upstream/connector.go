@@ -167,27 +167,23 @@ func (c *Conn) DialTime() time.Duration { return c.dialTime }
 // Peer returns the peer that the connection was made for.
 func (c *Conn) Peer() *Peer { return c.peer }
 
-// alwaysCheck is the time from which on an idle connection is looked at
-// before it is used again. A younger one is not: the look is a system call,
-// and what it could miss can as well happen a moment after it.
-const alwaysCheck = 2 * time.Millisecond
-
 // Get returns a connection to p that is ready for one request: from the pool
 // if it can, and otherwise by dialing. It is Idle and then Dial.
 func (c *Connector) Get(ctx context.Context, p *Peer, watch http1.Watcher) (*Conn, error) {
-	if conn := c.Idle(p, time.Now(), watch); conn != nil {
+	if conn := c.Idle(p, watch); conn != nil {
 		return conn, nil
 	}
 	return c.Dial(ctx, p, watch)
 }
 
 // Idle returns a connection to p from the pool that is ready for one request,
-// or nil if there is none. now is the current time; watch is passed to
-// http1.ClientConn.Begin. The caller must end with Release or Discard.
-func (c *Connector) Idle(p *Peer, now time.Time, watch http1.Watcher) *Conn {
+// or nil if there is none. watch is passed to http1.ClientConn.Begin. The caller must end with Release or Discard.
+func (c *Connector) Idle(p *Peer, watch http1.Watcher) *Conn {
 	set := c.pool.set(p)
 	for conn := set.take(); conn != nil; conn = set.take() {
-		if now.Sub(conn.idleSince) >= alwaysCheck && !c.usable(conn) {
+		// One look, a system call of its own: what an origin has said unasked
+		// must never be taken for the answer to the next request.
+		if !c.usable(conn) {
 			continue
 		}
 		c.stats.reused.Add(1)

@@ -177,6 +177,15 @@ func (p *Peer) Host() string {
 	return host
 }
 
+// Authority returns the value of a Host field that names p itself. A Unix
+// socket has no name; by custom it is "localhost".
+func (p *Peer) Authority() string {
+	if p.Host() == "" {
+		return "localhost"
+	}
+	return p.Addr
+}
+
 // Validate returns every problem with p, joined, or nil.
 func (p *Peer) Validate() error {
 	var errs []error

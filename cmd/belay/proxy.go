@@ -1,0 +1,150 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/internal/app"
+)
+
+// proxyFlags is the command line of belay proxy.
+type proxyFlags struct {
+	listen      []string
+	to          []string
+	healthCheck bool
+	retries     int
+	host        string
+	grace       time.Duration
+	threads     int
+	logLevel    string
+}
+
+func newProxy() *cobra.Command {
+	var f proxyFlags
+	cmd := &cobra.Command{
+		Use:   "proxy --to host:port [--to host:port …]",
+		Short: "Balance requests between backends",
+		Long: `Balance HTTP/1.1 requests between backends, in turn and by weight.
+
+Backends that do not accept a TCP connection are left out until they do; all
+are tried every second. A request whose backend fails is sent to another one if
+that is safe: always if nothing has been sent, and otherwise if the method is
+idempotent and nothing has been received.
+
+SIGTERM and SIGQUIT stop accepting, finish what is in hand and end; a second
+signal cuts that short. SIGINT (Ctrl-C) ends at once.
+
+A backend given by name is looked up for each connection that is made to it.`,
+		Example: `  belay proxy --to 127.0.0.1:3001 --to 127.0.0.1:3002
+  belay proxy --listen :80 --to app1:8080=3 --to app2:8080 --host example.com
+  belay proxy --listen unix:/run/belay.sock --to unix:/run/app.sock`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := f.config(cmd)
+			if err != nil {
+				return err
+			}
+			cfg.Ready = cmd.OutOrStdout()
+			p, err := app.NewProxy(cmd.Context(), cfg)
+			if err != nil {
+				return failed(err)
+			}
+			return failed(p.Run(cmd.Context()))
+		},
+	}
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringArrayVar(&f.listen, "listen", []string{app.DefaultListen}, "`address` to accept connections on, host:port or unix:/path; may be repeated")
+	fs.StringArrayVar(&f.to, "to", nil, "`address` of a backend, host:port or unix:/path, with \"=3\" after it for a weight of 3; may be repeated")
+	fs.StringVar(&f.host, "host", "", "Host `name` of requests to the backends (default the client's)")
+	fs.BoolVar(&f.healthCheck, "health-check", true, "leave out backends that do not accept connections")
+	fs.IntVar(&f.retries, "retries", 3, "`attempts` that may follow the first one of a request; 0 means none")
+	fs.DurationVar(&f.grace, "grace-period", 5*time.Minute, "how long the end waits for requests in hand; 0 means not at all")
+	fs.IntVar(&f.threads, "threads", 0, "`number` of threads that run at the same time (default one for each processor)")
+	fs.StringVar(&f.logLevel, "log-level", "", "`level` error, warn, info, debug or off, also for single packages: \"warn,balancer=info\" (default $BELAY_LOG, or info)")
+	return cmd
+}
+
+// config returns what the flags say, or what is wrong with them.
+func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
+	cfg := app.ProxyConfig{
+		Listen:        f.listen,
+		NoHealthCheck: !f.healthCheck,
+		MaxRetries:    orNone(f.retries),
+		Host:          f.host,
+		GracePeriod:   orNone(f.grace),
+		Threads:       f.threads,
+	}
+	var errs []error
+	if len(f.to) == 0 {
+		errs = append(errs, errors.New("there is no backend: name at least one with --to host:port"))
+	}
+	for _, s := range f.to {
+		b, err := app.ParseBackend(s)
+		errs = append(errs, flagError("to", err))
+		cfg.Backends = append(cfg.Backends, b)
+	}
+	for _, addr := range f.listen {
+		errs = append(errs, flagError("listen", app.CheckListen(addr)))
+	}
+	if f.host != "" && !header.ValidHost(f.host) {
+		errs = append(errs, fmt.Errorf("--host: %q is not a host", f.host))
+	}
+	if f.retries < 0 || f.retries > 100 {
+		errs = append(errs, fmt.Errorf("--retries: is %d, want 0 to 100", f.retries))
+	}
+	if f.grace < 0 {
+		errs = append(errs, fmt.Errorf("--grace-period: is %v, want 0 or more", f.grace))
+	}
+	if f.threads < 0 || f.threads > 4096 {
+		errs = append(errs, fmt.Errorf("--threads: is %d, want 0 to 4096", f.threads))
+	}
+	if cmd.Flags().Changed("log-level") {
+		errs = append(errs, flagError("log-level", setLogLevel(f.logLevel)))
+	}
+	return cfg, errors.Join(errs...)
+}
+
+// flagError says which flag err is about.
+func flagError(flag string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("--%s: %w", flag, err)
+}
+
+// orNone makes a flag for which 0 means none a setting for which negative
+// does, and 0 would be the default.
+func orNone[T int | time.Duration](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+// setLogLevel makes the log what --log-level asks for, by putting it in the
+// place of BELAY_LOG. Package server only warns of what is wrong there; for a
+// flag it is an error.
+func setLogLevel(spec string) error {
+	for part := range strings.SplitSeq(spec, ",") {
+		_, level, hasPkg := strings.Cut(part, "=")
+		if !hasPkg {
+			level = part
+		}
+		switch strings.ToLower(strings.TrimSpace(level)) {
+		case "error", "warn", "info", "debug", "trace", "off":
+		default:
+			return fmt.Errorf("%q is not a level: want error, warn, info, debug or off", strings.TrimSpace(part))
+		}
+	}
+	return os.Setenv("BELAY_LOG", spec)
+}

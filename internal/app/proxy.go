@@ -1,0 +1,227 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/belay-proxy/belay/balancer"
+	"github.com/belay-proxy/belay/config"
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/health"
+	"github.com/belay-proxy/belay/listener"
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/server"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// DefaultListen is where a Proxy listens that is not told otherwise: for this
+// machine only.
+const DefaultListen = "127.0.0.1:8080"
+
+// ProxyConfig says what a load balancer does. Backends are required; the zero
+// value of every other field is the usual choice.
+type ProxyConfig struct {
+	// Listen are the addresses to accept connections on, as listener.Config
+	// has them. None means DefaultListen.
+	Listen []string
+
+	// Backends share the requests, in turn and by weight.
+	Backends []balancer.Backend
+
+	// NoHealthCheck leaves out the health check: every backend gets requests
+	// then, whether it answers or not.
+	NoHealthCheck bool
+
+	// Health says how often and how strictly to check. Its zero value means
+	// every second.
+	Health health.Config
+
+	// MaxRetries is how many attempts may follow the first one of a request,
+	// each at another backend. Zero means 3; negative means none.
+	MaxRetries int
+
+	// Host is the Host of requests to the backends. Empty means the client's.
+	Host string
+
+	// GracePeriod bounds how long the end waits for exchanges in hand. Zero
+	// means 300 seconds; negative means that they are cut off at once.
+	GracePeriod time.Duration
+
+	// Threads is how many threads run Go code at the same time. Zero means as
+	// many as there are processors.
+	Threads int
+
+	// Logger receives the log. Nil means standard error, as the environment
+	// variable BELAY_LOG asks for it.
+	Logger *slog.Logger
+
+	// Signals end the process. Nil means its own, as package server has them.
+	Signals <-chan os.Signal
+
+	// OnChange is told when a backend fails or comes back. Nil means that
+	// nobody wants to know.
+	OnChange func(b balancer.Backend, healthy bool)
+
+	// OnRequest is told of each request when it is over. It costs a little
+	// for each. Nil means that nobody wants to know.
+	OnRequest func(s *proxy.Session, err error)
+
+	// Ready receives one line when connections are accepted: where, and what
+	// is behind. Nil means that nobody wants to know.
+	Ready io.Writer
+}
+
+// A Proxy is a load balancer, ready to run.
+type Proxy struct {
+	cfg     ProxyConfig
+	server  *server.Server
+	backend *balancer.Balancer
+	service *server.Service
+}
+
+// NewProxy returns a load balancer that has not started yet. It waits for the
+// look-up of backends that are given by name.
+func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
+	if len(cfg.Backends) == 0 {
+		return nil, errors.New("there is no backend")
+	}
+	if len(cfg.Listen) == 0 {
+		cfg.Listen = []string{DefaultListen}
+	}
+	if err := resolveAll(ctx, cfg.Backends); err != nil {
+		return nil, err
+	}
+	p := &Proxy{cfg: cfg}
+	var err error
+	p.server, err = server.New(server.Config{
+		Settings: &config.Config{Threads: cfg.Threads, GracePeriod: cfg.GracePeriod},
+		Logger:   cfg.Logger,
+		Signals:  cfg.Signals,
+		OnPhase:  p.onPhase,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.backend, err = p.newBalancer(); err != nil {
+		return nil, err
+	}
+	handler, err := p.newHandler()
+	if err != nil {
+		return nil, err
+	}
+	var listeners []listener.Config
+	for _, addr := range cfg.Listen {
+		listeners = append(listeners, listener.Config{Addr: addr})
+	}
+	p.service = p.server.Listen("proxy", handler, listeners...)
+	if !cfg.NoHealthCheck {
+		// A first round of checks before the first request, so that none
+		// meets a backend that is down already.
+		_ = p.service.DependsOn(p.server.Background("health check", p.backend)) // Run reports the error
+	}
+	return p, nil
+}
+
+func (p *Proxy) newBalancer() (*balancer.Balancer, error) {
+	cfg := balancer.Config{Logger: p.server.Logger("balancer"), Health: p.cfg.Health, OnChange: p.cfg.OnChange}
+	if !p.cfg.NoHealthCheck {
+		cfg.Checker = &health.TCPChecker{}
+		cfg.ReadyAfterChecks = true
+	}
+	return balancer.New(cfg, p.cfg.Backends...)
+}
+
+// state is what one request remembers: the backends that it has been sent to.
+type state struct {
+	tried balancer.Tried
+}
+
+// newHandler returns the proxy. A hook that is not needed stays nil, so that
+// its phase costs nothing.
+func (p *Proxy) newHandler() (*proxy.Proxy, error) {
+	hooks := proxy.Hooks[state]{UpstreamPeer: p.upstreamPeer}
+	if p.cfg.Host != "" {
+		hooks.UpstreamRequestFilter = p.setHost
+	}
+	if p.cfg.OnRequest != nil {
+		hooks.Log = p.log
+	}
+	return proxy.New(proxy.Config{MaxRetries: p.cfg.MaxRetries, Logger: p.server.Logger("proxy")}, hooks)
+}
+
+func (p *Proxy) upstreamPeer(_ *proxy.Session, st *state) (*upstream.Peer, error) {
+	return p.backend.Next(nil, &st.tried)
+}
+
+func (p *Proxy) setHost(_ *proxy.Session, _ *state, head *header.Request) error {
+	head.SetHost(p.cfg.Host)
+	return nil
+}
+
+func (p *Proxy) log(s *proxy.Session, _ *state, err error) { p.cfg.OnRequest(s, err) }
+
+// Run runs the load balancer until a signal or the end of ctx, which drains it
+// as SIGTERM does. It may be called once. The error says what could not be
+// started or ended.
+func (p *Proxy) Run(ctx context.Context) error { return p.server.Run(ctx) }
+
+// Running returns a channel that is closed when connections are accepted.
+func (p *Proxy) Running() <-chan struct{} { return p.server.Ready() }
+
+// Addrs returns the addresses that it listens on, nil before they are bound.
+func (p *Proxy) Addrs() []net.Addr { return p.service.Addrs() }
+
+// onPhase prints the line that says that the load balancer is ready.
+func (p *Proxy) onPhase(phase server.Phase) {
+	if phase == server.PhaseRunning && p.cfg.Ready != nil {
+		fmt.Fprintln(p.cfg.Ready, p.summary()) // a reader that has left is no reason to end
+	}
+}
+
+// summary returns, for example,
+// "belay listens on http://127.0.0.1:8080 for 10.0.0.1:8080 and 10.0.0.2:8080 (weight 3); TCP health check".
+func (p *Proxy) summary() string {
+	var where, what []string
+	for _, a := range p.Addrs() {
+		where = append(where, display(a))
+	}
+	for _, b := range p.cfg.Backends {
+		if b.Weight > 1 {
+			what = append(what, fmt.Sprintf("%s (weight %d)", b.Addr, b.Weight))
+		} else {
+			what = append(what, b.Addr)
+		}
+	}
+	check := "no health check"
+	if !p.cfg.NoHealthCheck {
+		check = "TCP health check"
+	}
+	return fmt.Sprintf("belay listens on %s for %s; %s", enumerate(where), enumerate(what), check)
+}
+
+// display returns an address as one would give it to a client.
+func display(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return "http://" + a.String()
+}
+
+// enumerate returns "a", "a and b", or "a, b and c".
+func enumerate(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
