@@ -113,7 +113,10 @@ func (c *ClientConn) WriteHead(head *header.Request, upgrade string, trailersOK,
 		kind = bodyChunked
 	}
 	c.out.start(kind, length)
-	if last && length == 0 {
+	if last {
+		if kind == bodyChunked {
+			p.B = appendLastChunk(p.B, nil)
+		}
 		c.out.done = true
 	}
 	return nil
@@ -183,7 +186,7 @@ func (c *ClientConn) ReadHead(res *header.Response) error {
 	c.res = res
 	c.scanned = 0
 	c.fr = framing{}
-	now := time.Now()
+	now := netio.Now()
 	w := wait{start: now, limit: c.cfg.ReadTimeout, tick: firstTick}
 	for {
 		c.stepErr = nil
@@ -195,7 +198,10 @@ func (c *ClientConn) ReadHead(res *header.Response) error {
 		if err == nil {
 			return c.acceptHead(res)
 		}
-		now = time.Now()
+		now = netio.Now()
+		if err == c.writeErr {
+			return c.writeError(err)
+		}
 		if netio.IsTimeout(err) {
 			if err = w.expired(&c.in, now); err == nil {
 				continue
@@ -212,6 +218,10 @@ func (c *ClientConn) headStep() (done bool) {
 		c.writeErr = c.out.flush()
 		if c.writeErr == nil && c.io.Raw() {
 			return false // the answer cannot have come yet
+		}
+		if !c.io.Raw() && netio.IsTimeout(c.writeErr) {
+			c.stepErr = c.writeErr // Recv could wait as long again
+			return true
 		}
 	}
 	for {
@@ -309,7 +319,7 @@ func (c *ClientConn) readError(op string, err error) error {
 			e.Retry = proxyerr.RetryIfReused // nothing of a response has come
 		}
 	}
-	if err == c.writeErr && !c.Sent() && e.Kind != proxyerr.WriteTimeout {
+	if c.writeErr != nil && !c.Sent() && e.Kind == proxyerr.ConnClosed {
 		e.Retry = proxyerr.RetryAlways
 	}
 	return e
@@ -324,6 +334,10 @@ func (c *ClientConn) ReadBody() (piece []byte, last bool, err error) {
 	}
 	return piece, last, nil
 }
+
+// Nominates reports whether a Connection field of the response lists names of
+// fields, which are then meant for this connection only.
+func (c *ClientConn) Nominates() bool { return c.fr.nominates }
 
 // BodyBuffered reports whether ReadBody would return without waiting.
 func (c *ClientConn) BodyBuffered() bool { return c.body.buffered() }
@@ -343,6 +357,7 @@ func (c *ClientConn) Kill() { c.io.Kill() }
 // answer to a CONNECT. early is what the origin has already sent behind its
 // head; it is valid until the first read from the connection.
 func (c *ClientConn) Tunnel() (conn *netio.Conn, early []byte) {
+	c.io.ArmRead(time.Time{})
 	early = c.in.unread()
 	c.in.skip(len(early))
 	return c.io, early
@@ -352,7 +367,7 @@ func (c *ClientConn) Tunnel() (conn *netio.Conn, early []byte) {
 // request was sent in full, the response read to its end with nothing behind
 // it, and neither side asked to close (RFC 9112 section 9.3).
 func (c *ClientConn) Reusable() bool {
-	return c.reusable && c.body.done && c.out.done && c.in.empty() && !c.io.Interrupted()
+	return c.reusable && c.body.done && c.out.done && !c.out.failed && c.in.empty() && !c.io.Interrupted()
 }
 
 // Park lets go of everything that an idle connection does not need.

@@ -33,7 +33,8 @@ type input struct {
 	conn  *netio.Conn
 	watch Watcher
 	buf   *bytebuf.Buf
-	r, w  int // what is unread is buf.B[r:w]
+	r, w  int  // what is unread is buf.B[r:w]
+	full  bool // the last recv filled the buffer: there may be more
 }
 
 // unread returns what has been received and not consumed.
@@ -106,8 +107,10 @@ func (in *input) grow(size int) {
 
 // recv receives once, as netio.Conn.Recv does.
 func (in *input) recv(size int) error {
-	n, err := in.conn.Recv(in.room(size))
+	p := in.room(size)
+	n, err := in.conn.Recv(p)
 	in.w += n
+	in.full = n == len(p)
 	return err
 }
 
@@ -115,15 +118,15 @@ func (in *input) recv(size int) error {
 // negative mean no bound. Its errors are errTimeout, that of the Watcher, and
 // those of the connection.
 func (in *input) recvWait(size int, limit time.Duration) error {
-	start := time.Now()
+	start := netio.Now()
 	w := wait{start: start, limit: limit, tick: firstTick}
-	for now := start; ; now = time.Now() {
+	for now := start; ; now = netio.Now() {
 		w.arm(in, now)
 		err := in.recv(size)
 		if err == nil || !netio.IsTimeout(err) {
 			return err
 		}
-		if err := w.expired(in, time.Now()); err != nil {
+		if err := w.expired(in, netio.Now()); err != nil {
 			return err
 		}
 	}

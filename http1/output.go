@@ -30,6 +30,8 @@ type output struct {
 	left int64 // of a fixed body
 	done bool  // the message is complete
 	sent int64 // bytes written to the connection
+
+	failed bool // a write did: the other side may miss some of what was written
 }
 
 // pending returns a buffer to append to.
@@ -65,6 +67,9 @@ func (o *output) write(data, tail []byte) error {
 	o.sent += int64(n)
 	if o.buf != nil {
 		o.buf.B = o.buf.B[:0]
+	}
+	if err != nil {
+		o.failed = true
 	}
 	return err
 }

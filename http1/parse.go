@@ -80,6 +80,16 @@ func headEnd(b []byte, scanned int) (n int, err error) {
 	}
 }
 
+// cutStartLine splits a head into its first line and the lines behind it. A CR
+// that no LF follows is an error: to some it ends the line.
+func cutStartLine(head string) (line, fields string, err error) {
+	end := strings.IndexByte(head, '\r')
+	if end < 0 || end+1 >= len(head) || head[end+1] != '\n' {
+		return "", "", errControl
+	}
+	return head[:end], head[end+2:], nil
+}
+
 // A framing collects what the fields of one head say about the length of the
 // body and the fate of the connection.
 type framing struct {
@@ -93,6 +103,7 @@ type framing struct {
 	closes     bool // Connection: close
 	keepAlive  bool // Connection: keep-alive
 	connUpg    bool // Connection: upgrade
+	nominates  bool // Connection lists further names
 	upgrade    string
 	expect     string
 	keepParams string // Keep-Alive
@@ -216,6 +227,8 @@ func (fr *framing) noteConnection(value string) {
 			fr.keepAlive = true
 		case header.EqualName(option, "upgrade"):
 			fr.connUpg = true
+		case !header.EqualName(option, "te"):
+			fr.nominates = true
 		}
 	}
 }

@@ -33,12 +33,14 @@ func consumeRequestHead(b []byte, scanned int, lim *Limits, req *header.Request,
 	if n > lim.MaxHeadBytes {
 		return 0, errHeadTooLarge
 	}
-	head := string(b[:n-2]) // without the empty line
-	line := head[:strings.IndexByte(head, '\r')]
+	line, fields, err := cutStartLine(string(b[:n-2])) // without the empty line
+	if err != nil {
+		return 0, err
+	}
 	if err := parseRequestLine(line, lim, req); err != nil {
 		return 0, err
 	}
-	if err := parseFields(head[len(line)+2:], &req.Fields, lim.MaxFields, false, fr); err != nil {
+	if err := parseFields(fields, &req.Fields, lim.MaxFields, false, fr); err != nil {
 		return 0, err
 	}
 	if err := setRequestLength(req, fr); err != nil {

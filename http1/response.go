@@ -29,12 +29,14 @@ func consumeResponseHead(b []byte, scanned int, lim *Limits, res *header.Respons
 	if n > lim.MaxHeadBytes {
 		return 0, errHeadTooLarge
 	}
-	head := string(b[:n-2]) // without the empty line
-	line := head[:strings.IndexByte(head, '\r')]
+	line, fields, err := cutStartLine(string(b[:n-2])) // without the empty line
+	if err != nil {
+		return 0, err
+	}
 	if err := parseStatusLine(line, res); err != nil {
 		return 0, err
 	}
-	if err := parseFields(head[len(line)+2:], &res.Fields, lim.MaxFields, true, fr); err != nil {
+	if err := parseFields(fields, &res.Fields, lim.MaxFields, true, fr); err != nil {
 		return 0, err
 	}
 	return n, nil

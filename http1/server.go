@@ -77,7 +77,7 @@ func (c *ServerConn) Requests() int { return c.served }
 
 // Serve serves requests until the connection ends, and closes it.
 func (c *ServerConn) Serve() {
-	c.idleSince = time.Now()
+	c.idleSince = netio.Now()
 	c.armIdle(c.idleSince)
 	receive := c.receive
 	for c.next == goOn {
@@ -106,7 +106,7 @@ func (c *ServerConn) resume() {
 		c.becomeIdle()
 		return
 	}
-	c.armIdle(time.Now()) // a deadline that the body left may have expired
+	c.armIdle(netio.Now()) // a deadline that the body left may have expired
 }
 
 // receive is the body of the Loop: it receives, parses and serves until there
@@ -129,7 +129,9 @@ func (c *ServerConn) receive() (done bool) {
 					continue // the next request came with this one
 				}
 				c.becomeIdle()
-				return c.next != goOn
+				if c.next != goOn || !c.in.full {
+					return c.next != goOn
+				}
 			case headRefused:
 				return true
 			case headPartial:
@@ -183,14 +185,15 @@ func (c *ServerConn) parse() headState {
 
 // armHead makes sure that a partial head is given up in time.
 func (c *ServerConn) armHead() {
-	now := time.Now()
+	now := netio.Now()
 	if c.headStart.IsZero() {
 		c.headStart = now
 	}
+	due := time.Hour // some deadline is set: one that has expired must not stay
 	if limit := c.cfg.HeadTimeout; limit > 0 {
-		due := max(limit-now.Sub(c.headStart), time.Millisecond)
-		c.io.EnsureRead(now, due/2, due)
+		due = max(limit-now.Sub(c.headStart), time.Millisecond)
 	}
+	c.io.EnsureRead(now, due/2, due)
 }
 
 // serve hands the stream to the program and cleans up after it.
@@ -211,10 +214,10 @@ const idleCheck = time.Second
 // becomeIdle prepares to wait for the next request.
 func (c *ServerConn) becomeIdle() {
 	c.in.release()
-	c.idleSince = time.Now()
+	c.idleSince = netio.Now()
 	c.armIdle(c.idleSince)
 	c.state.Store(stateIdle)
-	if c.draining.Load() || c.cfg.Draining() {
+	if (c.draining.Load() || c.cfg.Draining()) && c.io.Idle() != netio.HasData {
 		c.next = hangUp
 	}
 }
@@ -242,7 +245,7 @@ func (c *ServerConn) afterWait(err error) verdict {
 	if !netio.IsTimeout(err) || c.io.Killed() {
 		return hangUp
 	}
-	now := time.Now()
+	now := netio.Now()
 	if c.io.Interrupted() {
 		return c.afterInterrupt(now)
 	}
@@ -252,6 +255,9 @@ func (c *ServerConn) afterWait(err error) verdict {
 		c.armIdle(now)
 		return goOn
 	case partial && c.cfg.HeadTimeout > 0 && now.Sub(c.headStart) >= c.cfg.HeadTimeout:
+		if string(c.in.unread()) == crlf {
+			return hangUp // the empty line that some clients send behind a body
+		}
 		c.reject(&parseError{408, "request head not complete in time"})
 		return c.next
 	case partial:
@@ -284,6 +290,8 @@ func (c *ServerConn) afterInterrupt(now time.Time) verdict {
 	switch {
 	case !c.in.empty():
 		c.armHead()
+	case c.io.Idle() == netio.HasData:
+		c.armIdle(now) // a request that crossed the Drain
 	case c.served > 0:
 		return hangUp
 	default:
@@ -376,7 +384,7 @@ func (c *ServerConn) linger() {
 		return
 	}
 	c.io.Resume()
-	c.io.ArmRead(time.Now().Add(c.cfg.DrainTimeout))
+	c.io.ArmRead(netio.Now().Add(c.cfg.DrainTimeout))
 	for total := int64(0); total < c.cfg.MaxDrainBytes; {
 		c.in.r, c.in.w = 0, 0
 		if c.in.recv(bytebuf.Medium) != nil {
@@ -395,7 +403,7 @@ func (c *ServerConn) drainBody(b *bodyReader) bool {
 	if c.io.Interrupted() {
 		c.io.Resume()
 	}
-	deadline := time.Now().Add(c.cfg.DrainTimeout)
+	deadline := netio.Now().Add(c.cfg.DrainTimeout)
 	for read := int64(0); read <= c.cfg.MaxDrainBytes; {
 		b.timeout = time.Until(deadline)
 		if b.timeout <= 0 {

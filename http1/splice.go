@@ -4,8 +4,8 @@
 package http1
 
 import (
+	"errors"
 	"io"
-	"time"
 
 	"github.com/belay-proxy/belay/internal/netio"
 )
@@ -46,28 +46,26 @@ func Splice(dst *ServerStream, src *ClientConn) error {
 
 // spliceSome moves one piece, waiting for it as recvWait does.
 func spliceSome(dst *ServerStream, src *ClientConn) (int64, error) {
-	start := time.Now()
+	start := netio.Now()
 	w := wait{start: start, limit: src.cfg.ReadTimeout, tick: firstTick}
-	for now := start; ; now = time.Now() {
+	for now := start; ; now = netio.Now() {
 		w.arm(&src.in, now)
 		n, err := netio.Splice(dst.out.conn, src.io, src.body.left, dst.out.timeout)
 		switch {
-		case err == nil || n > 0 && netio.IsTimeout(err):
+		case err == nil:
 			return n, nil
 		case err == io.EOF:
 			return n, src.readError("read response body", io.ErrUnexpectedEOF)
-		case !netio.IsTimeout(err):
-			if dst.ClientGone() {
-				return n, dst.flushError(err)
+		}
+		if we, ok := errors.AsType[*netio.SpliceWriteError](err); ok {
+			dst.out.failed = true
+			return n, dst.flushError(we.Err)
+		}
+		if netio.IsTimeout(err) {
+			if err = w.expired(&src.in, netio.Now()); err == nil {
+				continue
 			}
-			return n, src.readError("read response body", err)
 		}
-		now = time.Now()
-		if netio.WriteExpired(dst.out.conn, now) {
-			return n, dst.flushError(err)
-		}
-		if err := w.expired(&src.in, now); err != nil {
-			return n, src.readError("read response body", err)
-		}
+		return n, src.readError("read response body", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
@@ -26,6 +27,7 @@ type ServerStream struct {
 	body bodyReader
 	out  output
 
+	arrived   atomic.Bool // the whole body has, be it read or not
 	keepAlive bool
 	headSent  bool // a final head, or 101
 	aborted   bool
@@ -60,6 +62,7 @@ func (s *ServerStream) begin() {
 	}
 	s.body.start(kind, s.req.Length)
 	s.body.timeout = s.conn.cfg.BodyTimeout
+	s.arrived.Store(s.body.complete())
 	s.out.timeout = s.conn.cfg.WriteTimeout
 	s.keepAlive = s.fr.persistent(s.req.Proto)
 	if limit := s.conn.cfg.MaxRequests; limit > 0 && s.conn.served+1 >= limit {
@@ -83,10 +86,14 @@ func (s *ServerStream) Upgrade() string {
 	return s.fr.upgrade
 }
 
+// Nominates reports whether a Connection field lists names of fields, which
+// are then meant for this connection only (RFC 9110 section 7.6.1).
+func (s *ServerStream) Nominates() bool { return s.fr.nominates }
+
 // ExpectsContinue reports whether the client waits for 100 (Continue) before
 // it sends the body.
 func (s *ServerStream) ExpectsContinue() bool {
-	return s.fr.expect != "" && s.req.Proto == header.HTTP11 && !s.body.done
+	return s.fr.expect != "" && s.req.Proto == header.HTTP11 && !s.arrived.Load()
 }
 
 // mayTunnel reports whether the stream could become a tunnel.
@@ -105,6 +112,9 @@ func (s *ServerStream) ReadBody() (piece []byte, last bool, err error) {
 	piece, last, err = s.body.next()
 	if err != nil {
 		return nil, false, s.readError(err)
+	}
+	if s.body.complete() {
+		s.arrived.Store(true)
 	}
 	return piece, last, nil
 }
@@ -168,7 +178,7 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 	}
 	s.headSent = true
 	kind, length := s.framing(res, last)
-	if s.conn.draining.Load() || s.conn.cfg.Draining() || kind == bodyUntilClose || !s.body.complete() {
+	if s.conn.draining.Load() || s.conn.cfg.Draining() || kind == bodyUntilClose || !s.arrived.Load() {
 		s.keepAlive = false
 	}
 	p := s.out.pending()
@@ -193,6 +203,9 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 	}
 	p.B = append(b, crlf...)
 	s.out.start(kind, length)
+	if s.req.Method == "CONNECT" && res.Status < 300 {
+		s.keepAlive = false // what follows is no request
+	}
 	if last {
 		return s.WriteBody(nil, true)
 	}
@@ -303,6 +316,7 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 		return nil, nil, err
 	}
 	s.tunneled = true
+	s.conn.io.ArmRead(time.Time{})
 	early = s.conn.in.unread()
 	s.conn.in.skip(len(early))
 	return s.conn.io, early, nil
@@ -319,7 +333,10 @@ func (s *ServerStream) finish() verdict {
 	case !s.headSent:
 		return hangUp // the program chose not to answer
 	}
-	if !s.out.done && s.out.kind != bodyNone {
+	if !s.out.done && (s.out.kind == bodyNone || s.out.kind == bodyFixed && s.out.left == 0) {
+		s.out.body(nil, true) // nothing is missing but the program's word
+	}
+	if !s.out.done || s.out.failed {
 		return hangUpHard // the response is cut
 	}
 	if !s.body.done {
@@ -329,7 +346,7 @@ func (s *ServerStream) finish() verdict {
 		return hangUpGently
 	}
 	if !s.keepAlive {
-		if s.conn.in.empty() {
+		if s.conn.in.empty() && s.conn.io.Idle() != netio.HasData {
 			return hangUp
 		}
 		return hangUpGently

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/internal/netio"
 	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/upstream"
 )
@@ -217,7 +218,7 @@ func (x *exchange) finishAttempt(err error) {
 		up.Discard()
 		return
 	}
-	up.Release(time.Now())
+	up.Release(netio.Now())
 }
 
 // log runs Log, once and last.

@@ -94,12 +94,13 @@ func (x *exchange) filterHead() error {
 // comes from Length.
 func (x *exchange) cleanHead() {
 	res := &x.res
-	names := nominated(&res.Fields)
+	var names []string
+	if x.up.Nominates() {
+		names = nominated(&res.Fields)
+	}
 	for i := range res.Fields.Len() {
-		f := res.Fields.At(i)
-		if isHopByHop(f.Name) && !header.EqualName(f.Name, "Content-Length") || names != nil && contains(names, f.Name) ||
-			header.EqualName(f.Name, "Trailer") && res.Length >= 0 {
-			x.removeHopByHop(names)
+		if x.dropped(res.Fields.At(i).Name, names) {
+			res.Fields.DelFunc(func(f header.Field) bool { return x.dropped(f.Name, names) })
 			break
 		}
 	}
@@ -108,14 +109,17 @@ func (x *exchange) cleanHead() {
 	}
 }
 
-func (x *exchange) removeHopByHop(names []string) {
-	fixed := x.res.Length >= 0
-	x.res.Fields.DelFunc(func(f header.Field) bool {
-		if header.EqualName(f.Name, "Content-Length") {
-			return false
+// dropped reports whether a field of the response is not for the client.
+func (x *exchange) dropped(name string, nominated []string) bool {
+	switch len(name) {
+	case len("Content-Length"):
+		return false
+	case len("Trailer"): // and Upgrade
+		if header.EqualName(name, "Trailer") {
+			return x.res.Length >= 0 // there will be none
 		}
-		return isHopByHop(f.Name) || contains(names, f.Name) || fixed && header.EqualName(f.Name, "Trailer")
-	})
+	}
+	return isHopByHop(name) || nominated != nil && contains(nominated, name)
 }
 
 // relayBody sends the response body to the client, piece by piece. A client

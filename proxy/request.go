@@ -25,7 +25,10 @@ func (x *exchange) makeHead() error {
 	if x.phases.requestBodyFilter != nil && head.Length != 0 {
 		head.Length = header.UnknownLength
 	}
-	c := fieldCopier{x: x, trusted: x.trusted(), nominated: nominated(&req.Fields)}
+	c := fieldCopier{x: x, trusted: x.trusted()}
+	if x.down.Nominates() {
+		c.nominated = nominated(&req.Fields)
+	}
 	c.copy(&head.Fields, &req.Fields)
 	x.trailersOK = c.trailersOK
 	x.addForwarding(head, c.trusted)
@@ -139,8 +142,7 @@ func isHopByHop(name string) bool {
 }
 
 // nominated returns the names that the Connection fields list, other than the
-// options that every proxy knows (RFC 9110 section 7.6.1); nil if there are
-// none, as usual.
+// options that every proxy knows (RFC 9110 section 7.6.1).
 func nominated(fields *header.Fields) (names []string) {
 	for option := range header.List(fields, "Connection") {
 		known := false

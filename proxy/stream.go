@@ -20,6 +20,7 @@ type downstream interface {
 	Request() *header.Request
 	Upgrade() string
 	ExpectsContinue() bool
+	Nominates() bool // Connection lists names of fields
 
 	BodyComplete() bool // the whole body is here; ReadBody will not wait
 	BodyBuffered() bool // ReadBody will not wait this once
@@ -56,6 +57,7 @@ type upstreamStream interface {
 
 	SendAndReadHead(*header.Response) error
 	ReadHead(*header.Response) error
+	Nominates() bool // Connection lists names of fields
 	ReadBody() (piece []byte, last bool, err error)
 	BodyBuffered() bool
 	Trailers() *header.Fields

@@ -35,7 +35,7 @@ func (x *exchange) tunnel() error {
 	}
 	up, fromPeer := x.up.Tunnel()
 	t := &tunnel{idle: x.proxy.cfg.TunnelIdleTimeout}
-	t.last.Store(time.Now().UnixNano())
+	t.last.Store(netio.Now().UnixNano())
 	done := make(chan error, 1)
 	go func() {
 		done <- x.guard(func() error {
@@ -138,7 +138,7 @@ func (t *tunnel) copy(dst, src *netio.Conn, early []byte, filter func([]byte, bo
 
 // pass writes one piece to dst, through the filter.
 func (t *tunnel) pass(dst *netio.Conn, piece []byte, last bool, filter func([]byte, bool) ([]byte, error)) (err error) {
-	t.last.Store(time.Now().UnixNano())
+	t.last.Store(netio.Now().UnixNano())
 	if filter != nil {
 		if piece, err = filter(piece, last); err != nil {
 			return hookError("body filter", err)
@@ -163,7 +163,7 @@ type tunnelReader struct {
 // next returns what has arrived in a buffer that the caller releases.
 func (r *tunnelReader) next(t *tunnel) (*bytebuf.Buf, error) {
 	for {
-		now := time.Now()
+		now := netio.Now()
 		idle := now.Sub(time.Unix(0, t.last.Load()))
 		if t.idle > 0 {
 			left := max(t.idle-idle, time.Millisecond)

@@ -166,7 +166,7 @@ func (r *run) runBackground(v *Service) {
 	err := r.callRun(v)
 	wasReady := isReady(v)
 	close(ended)
-	if err == nil {
+	if wasReady || err == nil {
 		v.setReady()
 	}
 	switch {

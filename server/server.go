@@ -29,7 +29,8 @@ type Config struct {
 	Settings *config.Config
 
 	// Sections are the parts of the configuration file that belong to the
-	// program. New fills them in.
+	// program. New fills them in, with their defaults if there is no file,
+	// but leaves them alone if there are Settings.
 	Sections []config.Section
 
 	// Logger receives the log. Nil means a logger that writes to standard

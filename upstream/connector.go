@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -38,9 +39,11 @@ type Config struct {
 	// 60 seconds; negative means no limit.
 	WriteTimeout time.Duration
 
-	// IdleTimeout is how long an unused connection stays in the pool. Zero
-	// means 50 seconds, a little less than the usual keep-alive of origins,
-	// so that it is rarely the origin that ends it; negative means for ever.
+	// IdleTimeout is how long an unused connection stays in the pool, or a
+	// little less than the origin says it keeps it, if that is shorter
+	// (Keep-Alive: timeout=…). Zero means 50 seconds, a little less than the
+	// usual keep-alive of origins, so that it is rarely the origin that ends
+	// it; negative means for ever. At least 1 second.
 	IdleTimeout time.Duration
 
 	// MaxIdlePerPeer is how many idle connections to keep for one peer. Zero
@@ -48,8 +51,9 @@ type Config struct {
 	MaxIdlePerPeer int
 
 	// MaxIdle is how many idle connections to keep in all. When there are
-	// more, the one that has been idle longest is closed. Zero means 8192;
-	// negative means no limit.
+	// more, those that have been idle longest are closed: the one too many,
+	// and, if MaxIdle is large, a few more to be done with it for a while.
+	// Zero means 8192; negative means no limit.
 	MaxIdle int
 
 	// BindIPv4 and BindIPv6 are local addresses to connect from, one chosen
@@ -122,7 +126,7 @@ func New(cfg Config) (*Connector, error) {
 		return nil, err
 	}
 	c := &Connector{cfg: cfg.withDefaults()}
-	c.pool.init(c)
+	c.pool.init(&c.cfg)
 	return c, nil
 }
 
@@ -138,8 +142,8 @@ func (c *Connector) Stats() Stats {
 	}
 }
 
-// Close closes all idle connections. Connections that are in use are closed
-// when they are released.
+// Close closes all idle connections. Connections that are in use, or dialed
+// later, are closed when they are released. It may be called more than once.
 func (c *Connector) Close() { c.pool.close() }
 
 // A Conn is a connection to a peer, on loan from a Connector. Its methods for
@@ -148,13 +152,13 @@ type Conn struct {
 	*http1.ClientConn
 
 	connector *Connector
-	set       *idleSet
+	set       *idleSet // where it came from, nil if it is new
 	peer      *Peer
 	cfg       http1.ClientConfig
 	reused    bool
-	requests  int
 	dialTime  time.Duration
-	idleSince time.Time // since when it is in the pool
+	idleSince time.Time     // since when it is in the pool
+	maxIdle   time.Duration // how long it may stay there
 	released  bool
 }
 
@@ -177,13 +181,15 @@ func (c *Connector) Get(ctx context.Context, p *Peer, watch http1.Watcher) (*Con
 }
 
 // Idle returns a connection to p from the pool that is ready for one request,
-// or nil if there is none. watch is passed to http1.ClientConn.Begin. The caller must end with Release or Discard.
+// or nil if there is none. watch is passed to http1.ClientConn.Begin. The
+// caller must end with Release or Discard.
 func (c *Connector) Idle(p *Peer, watch http1.Watcher) *Conn {
-	set := c.pool.set(p)
+	set := c.pool.find(p)
+	if set == nil {
+		return nil
+	}
 	for conn := set.take(); conn != nil; conn = set.take() {
-		// One look, a system call of its own: what an origin has said unasked
-		// must never be taken for the answer to the next request.
-		if !c.usable(conn) {
+		if !conn.usable() {
 			continue
 		}
 		c.stats.reused.Add(1)
@@ -211,7 +217,6 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 	conn := &Conn{
 		ClientConn: http1.NewClientConn(nc),
 		connector:  c,
-		set:        c.pool.set(p),
 		peer:       p,
 		dialTime:   time.Since(start),
 		cfg: http1.ClientConfig{
@@ -229,26 +234,37 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 	return conn, nil
 }
 
+// soonIdle is the idle limit below which a connection's age is looked at not
+// only by the sweep but before each use. For longer limits the time between
+// two sweeps does not matter, and reading the clock costs as much as a third
+// of all else that Idle does.
+const soonIdle = 10 * time.Second
+
 // usable reports whether an idle connection is still open and silent, and
-// closes it if not.
-func (c *Connector) usable(conn *Conn) bool {
-	switch conn.Idle() {
+// closes it if not. It is asked before every use, which costs a system call:
+// what an origin has said unasked must never be taken for the answer to the
+// next request.
+func (c *Conn) usable() bool {
+	if c.maxIdle < soonIdle && c.expired(netio.Now()) {
+		c.disconnect()
+		return false
+	}
+	switch c.Idle() {
 	case netio.Quiet:
 		return true
 	case netio.HasData:
-		c.stats.chatty.Add(1)
+		c.connector.stats.chatty.Add(1)
 	default:
-		c.stats.stale.Add(1)
+		c.connector.stats.stale.Add(1)
 	}
-	conn.disconnect()
+	c.disconnect()
 	return false
 }
 
-// begin makes conn ready for a request.
-func (conn *Conn) begin(watch http1.Watcher) {
-	conn.released = false
-	conn.requests++
-	conn.Begin(&conn.cfg, watch)
+// begin makes c ready for a request.
+func (c *Conn) begin(watch http1.Watcher) {
+	c.released = false
+	c.Begin(&c.cfg, watch)
 }
 
 // Release puts the connection back in the pool if the exchange left it clean,
@@ -266,12 +282,20 @@ func (c *Conn) Release(now time.Time) {
 		c.disconnect()
 		return
 	}
-	c.Park()
-	c.idleSince = now
-	c.set.put(c)
+	c.keep(now)
 }
 
-// Discard closes the connection instead of releasing it.
+// keep puts a connection that is clean in the pool.
+func (c *Conn) keep(now time.Time) {
+	c.Park()
+	c.idleSince = now
+	c.maxIdle = c.idleLimit()
+	c.connector.pool.put(c)
+}
+
+// Discard closes the connection instead of releasing it. It does nothing
+// directly after Release, so that it can be deferred; later, the connection
+// may be in use by someone else.
 func (c *Conn) Discard() {
 	if !c.released {
 		c.released = true
@@ -286,15 +310,18 @@ func (c *Conn) disconnect() {
 	}
 }
 
-// idleLimit returns how long c may stay in the pool, negative for ever.
+// expired reports whether c has been in the pool for as long as it may.
+func (c *Conn) expired(now time.Time) bool { return now.Sub(c.idleSince) >= c.maxIdle }
+
+// idleLimit returns how long c may stay in the pool.
 func (c *Conn) idleLimit() time.Duration {
 	limit := cmp.Or(c.peer.IdleTimeout, c.connector.cfg.IdleTimeout)
+	if limit < 0 {
+		limit = math.MaxInt64
+	}
 	if hint := c.IdleTimeout(); hint > 0 {
 		// Leave a second before the origin does (RFC 9112 section 9.3).
-		hint = max(hint-time.Second, hint/2)
-		if limit < 0 || hint < limit {
-			limit = hint
-		}
+		limit = min(limit, max(hint-time.Second, hint/2))
 	}
 	return limit
 }

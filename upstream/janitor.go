@@ -6,22 +6,20 @@ package upstream
 import (
 	"slices"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
-// sweepInterval is how often idle connections are looked at: a connection
-// that its origin has closed is not kept for longer.
+// sweepInterval is how often idle connections are looked at: one that its
+// origin has closed is not kept for longer. A set that has been empty for as
+// long is forgotten.
 const sweepInterval = 2 * time.Second
 
-// forgetAfter is how long a set stays empty before it is dropped.
-const forgetAfter = 10 * time.Minute
-
-// wakeJanitor makes sure that the next sweep is due. The janitor is a timer
+// wakeJanitorLocked makes sure that a sweep is due. The janitor is a timer
 // that arms itself again as long as there is something to look after, so an
-// unused Connector owns no goroutine.
-func (p *pool) wakeJanitor() {
-	p.janitorMu.Lock()
-	defer p.janitorMu.Unlock()
-	if p.sweeping || p.closed.Load() {
+// unused Connector owns neither timer nor goroutine.
+func (p *pool) wakeJanitorLocked() {
+	if p.sweeping || p.closed {
 		return
 	}
 	p.sweeping = true
@@ -33,85 +31,77 @@ func (p *pool) wakeJanitor() {
 }
 
 // sweep closes the idle connections that are too old, dead or chatty, and
-// forgets sets that nobody asks for any more.
+// forgets the sets that nobody uses any more.
 func (p *pool) sweep() {
-	now := time.Now()
+	now := netio.Now()
 	for _, s := range p.allSets() {
-		p.sweepSet(s, now)
+		s.sweep(now)
 	}
-	p.forget(now)
-	p.janitorMu.Lock()
-	p.sweeping = false
-	p.janitorMu.Unlock()
-	if p.idle.Load() > 0 {
-		p.wakeJanitor()
-	}
+	p.evict() // for what came back
+	p.forget()
 }
 
-// sweepSet looks at the connections of one set. Those that pass go back under
-// the ones that were used meanwhile.
-func (p *pool) sweepSet(s *idleSet, now time.Time) {
+// sweep looks at the connections of s that were not in use lately. Those that
+// pass go back under the ones that have been put meanwhile.
+func (s *idleSet) sweep(now time.Time) {
 	s.mu.Lock()
-	var old []*Conn
-	for i, c := range s.conns {
-		if now.Sub(c.idleSince) < sweepInterval/2 {
-			break // this one and those behind it have just been used
-		}
-		old = s.conns[:i+1]
+	n := 0
+	for n < len(s.conns) && now.Sub(s.conns[n].idleSince) >= sweepInterval/2 {
+		n++
 	}
-	old = append([]*Conn(nil), old...)
-	rest := copy(s.conns, s.conns[len(old):])
-	clear(s.conns[rest:])
-	s.conns = s.conns[:rest]
+	old := s.removeFirstLocked(n)
 	s.mu.Unlock()
-	p.idle.Add(-int64(len(old)))
-
-	kept := old[:0]
-	for _, c := range old {
-		if limit := c.idleLimit(); limit >= 0 && now.Sub(c.idleSince) >= limit {
-			c.disconnect()
-		} else if p.connector.usable(c) {
-			kept = append(kept, c)
-		}
-	}
+	kept := slices.DeleteFunc(old, func(c *Conn) bool { return !c.keepable(now) })
 	if len(kept) == 0 {
 		return
 	}
-	s.mu.Lock()
-	s.conns = append(kept, s.conns...)
-	s.mu.Unlock()
-	p.idle.Add(int64(len(kept)))
-	if p.closed.Load() {
-		p.close()
+	for _, c := range s.putBack(kept) {
+		c.disconnect()
 	}
 }
 
-// forget drops sets that have been empty for long: peers that are gone must
-// not stay for ever.
-func (p *pool) forget(now time.Time) {
-	for i := range p.shards {
-		shard := &p.shards[i]
-		shard.mu.Lock()
-		for addr, sets := range shard.sets {
-			sets = slices.DeleteFunc(sets, func(s *idleSet) bool { return s.forget(now) })
-			if len(sets) == 0 {
-				delete(shard.sets, addr)
-			} else {
-				shard.sets[addr] = sets
-			}
-		}
-		shard.mu.Unlock()
-	}
-}
-
-// forget reports whether s has been empty for long, and then marks it so that
-// a connection still in use is closed when it comes back.
-func (s *idleSet) forget(now time.Time) bool {
+// putBack adds connections that are older than those in the set. It returns
+// the ones for which there is no room.
+func (s *idleSet) putBack(conns []*Conn) (rest []*Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.conns) > 0 || s.lastFull.IsZero() {
-		s.lastFull = now
+	room := s.pool.cfg.MaxIdlePerPeer - len(s.conns)
+	if s.forgotten {
+		room = 0
 	}
-	s.forgotten = now.Sub(s.lastFull) >= forgetAfter
+	n := max(0, len(conns)-room)
+	s.conns = slices.Insert(s.conns, 0, conns[n:]...)
+	s.pool.idle.Add(int64(len(conns) - n))
+	return conns[:n]
+}
+
+// forget drops the sets that nobody uses any more: peers that are gone must
+// not stay for ever. If none is left the janitor rests.
+func (p *pool) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, s := range p.sets {
+		if s.forget() {
+			delete(p.sets, id)
+		}
+	}
+	p.recent.Clear()
+	p.recentLen.Store(0)
+	p.sweeping = false
+	if len(p.sets) > 0 {
+		p.wakeJanitorLocked()
+	} else if !p.closed {
+		p.sets = make(map[identity]*idleSet) // a map never shrinks
+	}
+}
+
+// forget reports whether s is empty and has not been used since the last
+// sweep, and then marks it, so that a connection that is still in use goes
+// into a new one when it comes back.
+func (s *idleSet) forget() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgotten = len(s.conns) == 0 && !s.used
+	s.used = false
 	return s.forgotten
 }

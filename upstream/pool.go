@@ -4,135 +4,122 @@
 package upstream
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"hash/maphash"
-	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
-// identity is everything that makes a connection to a peer different from
-// one to another. Timeouts of the exchange are not part of it: they are taken
-// from the peer when a request begins on the connection it was dialed for.
-type identity struct {
-	addr              string
-	group             uint64
-	tls               bool
-	serverName        string
-	altName           string
-	insecure          bool
-	rootCAs           *x509.CertPool
-	clientCert        *tls.Certificate
-	alpn              ALPN
-	bindTo            netip.AddrPort
-	bindMax           uint16
-	keepAlive         KeepAlive
-	recvBuf, sendBuf  int
-	dscp              int
-	fastOpen          bool
-	readTmo, writeTmo time.Duration
-	idleTmo           time.Duration
-	badLengthOK       bool
-	proxy             *ConnectProxy
-	owner             *Peer // set if functions, which have no equality, are
-}
-
-func (p *Peer) identity() identity {
-	id := identity{
-		addr: p.Addr, group: p.Group, tls: p.TLS,
-		bindTo: p.BindTo, bindMax: p.BindPortMax, keepAlive: p.KeepAlive,
-		recvBuf: p.RecvBuffer, sendBuf: p.SendBuffer, dscp: p.DSCP, fastOpen: p.FastOpen,
-		readTmo: p.ReadTimeout, writeTmo: p.WriteTimeout, idleTmo: p.IdleTimeout,
-		badLengthOK: p.AllowInvalidContentLength, proxy: p.Proxy,
-	}
-	if p.TLS {
-		id.serverName, id.altName, id.insecure = p.ServerName, p.AlternativeName, p.InsecureSkipVerify
-		id.rootCAs, id.clientCert, id.alpn = p.RootCAs, p.ClientCert, p.ALPN
-	}
-	if p.Dial != nil || p.Control != nil || p.Tracer != nil {
-		id.owner = p
-	}
-	return id
-}
-
-// poolShards is the number of independently locked parts of a pool.
-const poolShards = 64
-
 // pool keeps the idle connections of a Connector, in one idleSet per identity.
+// A set exists from the first connection put into it until it has been empty
+// for a while; the janitor runs as long as there are sets.
 type pool struct {
-	connector *Connector
-	seed      maphash.Seed
-	shards    [poolShards]poolShard
-	idle      atomic.Int64 // connections in all sets
-	closed    atomic.Bool
+	cfg *Config // of the Connector
 
-	noReuse idleSet // for peers whose connections are never kept
+	// recent finds the set of a Peer by its pointer, which is several times
+	// faster than by its identity. Every sweep empties it, so it does not
+	// keep Peers alive that are no longer used.
+	recent    sync.Map // *Peer to *idleSet
+	recentLen atomic.Int64
 
-	janitorMu sync.Mutex
-	janitor   *time.Timer // runs while there are idle connections
-	sweeping  bool
+	mu       sync.RWMutex
+	sets     map[identity]*idleSet // guarded by mu
+	closed   bool                  // guarded by mu
+	janitor  *time.Timer           // guarded by mu
+	sweeping bool                  // the janitor is due or at work; guarded by mu
+
+	evictMu sync.Mutex // held while evicting; taken before any other
+
+	_    [64]byte     // keeps what is always read apart from what is always written
+	idle atomic.Int64 // connections in all sets; changed under the mu of a set
+	_    [56]byte
 }
 
-type poolShard struct {
-	mu   sync.RWMutex
-	sets map[string][]*idleSet // by Peer.Addr; guarded by mu
-	_    [40]byte              // keeps shards on cache lines of their own
-}
+// maxRecent bounds pool.recent between two sweeps: a program may make a Peer
+// for each request.
+const maxRecent = 1 << 14
 
 // idleSet holds the idle connections of one identity, the most recently used
-// one last. It uses that first: it is the warmest, and the rest can time out.
+// one last. That is used first: it is the warmest, and the rest can time out.
 type idleSet struct {
-	pool  *pool
-	id    identity
-	limit int
+	pool *pool
 
 	mu        sync.Mutex
-	conns     []*Conn   // guarded by mu
-	forgotten bool      // guarded by mu; the pool no longer knows the set
-	lastFull  time.Time // last sweep that found a connection; the janitor's
+	conns     []*Conn // guarded by mu
+	used      bool    // something was put since the last sweep; guarded by mu
+	forgotten bool    // the pool no longer knows the set, which stays empty; guarded by mu
 }
 
-func (p *pool) init(c *Connector) {
-	p.connector = c
-	p.seed = maphash.MakeSeed()
-	for i := range p.shards {
-		p.shards[i].sets = make(map[string][]*idleSet)
-	}
-	p.noReuse = idleSet{pool: p, limit: -1}
+func (p *pool) init(cfg *Config) {
+	p.cfg = cfg
+	p.sets = make(map[identity]*idleSet)
 }
 
-// set returns the set for a peer, making it if there is none.
-func (p *pool) set(peer *Peer) *idleSet {
-	if peer.IdleTimeout < 0 || p.connector.cfg.MaxIdlePerPeer < 0 {
-		return &p.noReuse
+// find returns the set of a peer, or nil if there is none.
+func (p *pool) find(peer *Peer) *idleSet {
+	if s, ok := p.recent.Load(peer); ok {
+		return s.(*idleSet)
 	}
-	shard := &p.shards[maphash.String(p.seed, peer.Addr)%poolShards]
 	id := peer.identity()
-	shard.mu.RLock()
-	s := find(shard.sets[peer.Addr], &id)
-	shard.mu.RUnlock()
-	if s != nil {
-		return s
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	s := p.sets[id]
+	if s == nil {
+		return nil
 	}
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if s := find(shard.sets[peer.Addr], &id); s != nil {
-		return s
+	if p.recentLen.Add(1) > maxRecent {
+		p.recent.Clear()
+		p.recentLen.Store(1)
 	}
-	s = &idleSet{pool: p, id: id, limit: p.connector.cfg.MaxIdlePerPeer}
-	shard.sets[peer.Addr] = append(shard.sets[peer.Addr], s)
+	p.recent.Store(peer, s) // under mu, or a set that is being forgotten could get in
 	return s
 }
 
-func find(sets []*idleSet, id *identity) *idleSet {
-	for _, s := range sets {
-		if s.id == *id {
-			return s
-		}
+// open returns the set of a peer, making it if there is none. It returns nil
+// if the pool does not keep connections of the peer.
+func (p *pool) open(peer *Peer) *idleSet {
+	if peer.IdleTimeout < 0 || p.cfg.MaxIdlePerPeer < 0 {
+		return nil
 	}
-	return nil
+	id := peer.identity()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	s := p.sets[id]
+	if s == nil {
+		s = &idleSet{pool: p, used: true}
+		p.sets[id] = s
+		p.wakeJanitorLocked()
+	}
+	return s
+}
+
+// put keeps a connection, or closes it if that is not possible. If there are
+// too many then, it closes those that have been idle longest.
+func (p *pool) put(c *Conn) {
+	for {
+		if c.set == nil {
+			c.set = p.open(c.peer)
+		}
+		if c.set == nil {
+			c.disconnect()
+			return
+		}
+		evicted, ok := c.set.put(c)
+		if !ok { // forgotten since c was taken
+			c.set = nil
+			continue
+		}
+		if evicted != nil {
+			evicted.disconnect()
+		}
+		p.evict()
+		return
+	}
 }
 
 // take removes and returns the connection used last, or nil.
@@ -146,104 +133,114 @@ func (s *idleSet) take() *Conn {
 	c := s.conns[n-1]
 	s.conns[n-1] = nil
 	s.conns = s.conns[:n-1]
-	s.mu.Unlock()
 	s.pool.idle.Add(-1)
+	s.mu.Unlock()
 	return c
 }
 
-// put adds a connection, closing the oldest one if there are too many.
-func (s *idleSet) put(c *Conn) {
-	if s.limit < 0 || s.pool.closed.Load() {
-		c.disconnect()
-		return
-	}
-	var evicted *Conn
+// put adds a connection and, if there is no room for it, removes the oldest
+// one. ok is false if the set takes no more.
+func (s *idleSet) put(c *Conn) (evicted *Conn, ok bool) {
 	s.mu.Lock()
 	if s.forgotten {
 		s.mu.Unlock()
-		c.disconnect()
-		return
+		return nil, false
 	}
-	if len(s.conns) >= s.limit {
-		evicted = s.removeOldestLocked()
+	if len(s.conns) >= s.pool.cfg.MaxIdlePerPeer {
+		evicted = s.removeFirstLocked(1)[0]
 	}
 	s.conns = append(s.conns, c)
+	s.used = true
+	s.pool.idle.Add(1)
 	s.mu.Unlock()
-	if evicted != nil {
-		evicted.disconnect()
-		return
-	}
-	n := s.pool.idle.Add(1)
-	if n == 1 {
-		s.pool.wakeJanitor()
-	}
-	if limit := int64(s.pool.connector.cfg.MaxIdle); limit > 0 && n > limit {
-		s.pool.evictOldest()
-	}
-	if s.pool.closed.Load() { // closed meanwhile
-		s.pool.close()
-	}
+	return evicted, true
 }
 
-// removeOldestLocked removes the connection that has been idle longest.
-func (s *idleSet) removeOldestLocked() *Conn {
-	c := s.conns[0]
-	copy(s.conns, s.conns[1:])
-	s.conns[len(s.conns)-1] = nil
-	s.conns = s.conns[:len(s.conns)-1]
-	return c
+// removeFirstLocked removes and returns the n oldest connections.
+func (s *idleSet) removeFirstLocked(n int) []*Conn {
+	first := slices.Clone(s.conns[:n])
+	s.conns = slices.Delete(s.conns, 0, n)
+	s.pool.idle.Add(-int64(n))
+	return first
 }
 
 // allSets returns every set there is now.
-func (p *pool) allSets() (all []*idleSet) {
-	for i := range p.shards {
-		shard := &p.shards[i]
-		shard.mu.RLock()
-		for _, sets := range shard.sets {
-			all = append(all, sets...)
-		}
-		shard.mu.RUnlock()
+func (p *pool) allSets() []*idleSet {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make([]*idleSet, 0, len(p.sets))
+	for _, s := range p.sets {
+		all = append(all, s)
 	}
 	return all
 }
 
-// evictOldest closes the connection of all sets that has been idle longest.
-// It looks at every set: it is the slow path of a pool that is too small.
-func (p *pool) evictOldest() {
-	var oldest *idleSet
-	var since time.Time
-	for _, s := range p.allSets() {
+// evict makes sure that there are no more than MaxIdle connections. As it has
+// to look at all of them to find the oldest, it makes some room to spare, one
+// part in evictSlack.
+func (p *pool) evict() {
+	limit := int64(p.cfg.MaxIdle)
+	if limit < 0 || p.idle.Load() <= limit {
+		return
+	}
+	p.evictMu.Lock()
+	defer p.evictMu.Unlock()
+	if excess := p.idle.Load() - limit; excess > 0 { // nobody else did it meanwhile
+		for _, c := range p.removeOldest(int(excess + limit/evictSlack)) {
+			c.disconnect()
+		}
+	}
+}
+
+const evictSlack = 32
+
+// removeOldest removes and returns about n connections, of all sets those that
+// have been idle longest.
+func (p *pool) removeOldest(n int) (removed []*Conn) {
+	now := netio.Now()
+	all := p.allSets()
+	var ages []time.Duration
+	for _, s := range all {
 		s.mu.Lock()
-		if len(s.conns) > 0 && (oldest == nil || s.conns[0].idleSince.Before(since)) {
-			oldest, since = s, s.conns[0].idleSince
+		for _, c := range s.conns {
+			ages = append(ages, now.Sub(c.idleSince))
 		}
 		s.mu.Unlock()
 	}
-	if oldest == nil {
-		return
+	if len(ages) == 0 {
+		return nil
 	}
-	var c *Conn
-	oldest.mu.Lock()
-	if len(oldest.conns) > 0 {
-		c = oldest.removeOldestLocked()
+	slices.Sort(ages)
+	limit := ages[max(0, len(ages)-n)]
+	for _, s := range all {
+		s.mu.Lock()
+		k := 0
+		for k < len(s.conns) && len(removed)+k < n && now.Sub(s.conns[k].idleSince) >= limit {
+			k++
+		}
+		removed = append(removed, s.removeFirstLocked(k)...)
+		s.mu.Unlock()
 	}
-	oldest.mu.Unlock()
-	if c != nil {
-		p.idle.Add(-1)
-		c.disconnect()
-	}
+	return removed
 }
 
 // close closes all idle connections and makes put close the rest.
 func (p *pool) close() {
-	p.closed.Store(true)
-	p.janitorMu.Lock()
+	p.mu.Lock()
+	p.closed = true
 	if p.janitor != nil {
 		p.janitor.Stop()
 	}
-	p.janitorMu.Unlock()
-	for _, s := range p.allSets() {
-		for c := s.take(); c != nil; c = s.take() {
+	sets := p.sets
+	p.sets = nil
+	p.recent.Clear()
+	p.mu.Unlock()
+	for _, s := range sets {
+		s.mu.Lock()
+		s.forgotten = true
+		conns := s.removeFirstLocked(len(s.conns))
+		s.mu.Unlock()
+		for _, c := range conns {
 			c.disconnect()
 		}
 	}

@@ -41,7 +41,6 @@ type Conn struct {
 	writeArmed   bool
 	writeErr     error
 	writeStep    func(uintptr) bool // c.writeSome, bound once
-	spliceBy     time.Time          // write deadline of the last Splice
 }
 
 // New returns a Conn that reads and writes nc. It takes the fast path if nc
@@ -186,13 +185,33 @@ func (c *Conn) Write(a, b, tail []byte, timeout time.Duration) (n int, err error
 	if err == nil {
 		err = c.writeErr
 	}
-	if c.writeArmed {
-		c.writeArmed = false
-		if err == nil {
-			c.nc.SetWriteDeadline(time.Time{})
-		}
+	if err == nil {
+		c.disarmWrite()
 	}
 	return n, err
+}
+
+// armWrite sets the deadline of one wait for writing. Kill has the last word.
+func (c *Conn) armWrite(timeout time.Duration) {
+	if timeout > 0 {
+		c.writeArmed = true
+		c.nc.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	if c.killed.Load() {
+		c.nc.SetWriteDeadline(past)
+	}
+}
+
+// disarmWrite clears the deadline that armWrite has set, if it has.
+func (c *Conn) disarmWrite() {
+	if !c.writeArmed {
+		return
+	}
+	c.writeArmed = false
+	c.nc.SetWriteDeadline(time.Time{})
+	if c.killed.Load() {
+		c.nc.SetWriteDeadline(past)
+	}
 }
 
 func (c *Conn) pendingBytes() int {
@@ -204,14 +223,7 @@ func (c *Conn) writeSome(fd uintptr) (done bool) {
 	for c.pendingBytes() > 0 {
 		n, err := send(fd, &c.pending)
 		if err == ErrAgain {
-			// Only a full socket buffer costs a deadline.
-			if c.writeTimeout > 0 {
-				c.writeArmed = true
-				c.nc.SetWriteDeadline(time.Now().Add(c.writeTimeout))
-			}
-			if c.killed.Load() {
-				c.nc.SetWriteDeadline(past)
-			}
+			c.armWrite(c.writeTimeout) // only a full socket buffer costs a deadline
 			return false
 		}
 		if err != nil {
@@ -227,18 +239,23 @@ func (c *Conn) writeSome(fd uintptr) (done bool) {
 	return true
 }
 
+// plainPiece is how much goes into one Write of a connection without a
+// descriptor, in bytes: its deadline holds for the whole of it.
+const plainPiece = 64 << 10
+
 func (c *Conn) plainWrite(parts [3][]byte, timeout time.Duration) (n int, err error) {
 	for _, p := range parts {
-		if len(p) == 0 {
-			continue
-		}
-		if timeout > 0 {
-			c.nc.SetWriteDeadline(time.Now().Add(timeout))
-		}
-		k, err := c.nc.Write(p)
-		n += k
-		if err != nil {
-			return n, err
+		for len(p) > 0 {
+			if timeout <= 0 {
+				c.disarmWrite() // an earlier call had a bound
+			}
+			c.armWrite(timeout)
+			k, err := c.nc.Write(p[:min(len(p), plainPiece)])
+			n += k
+			if err != nil {
+				return n, err
+			}
+			p = p[k:]
 		}
 	}
 	return n, nil
@@ -288,10 +305,22 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Abort makes Close reset the connection, so that the peer cannot take a cut
-// message for a whole one.
+// message for a whole one. It ends a connection that wraps another (TLS) at
+// once: its Close would say goodbye first, as after a whole message.
 func (c *Conn) Abort() {
-	if tc, ok := c.nc.(*net.TCPConn); ok {
-		tc.SetLinger(0)
+	for nc := c.nc; ; {
+		switch inner := nc.(type) {
+		case *net.TCPConn:
+			inner.SetLinger(0)
+			if nc != c.nc {
+				inner.Close()
+			}
+			return
+		case interface{ NetConn() net.Conn }:
+			nc = inner.NetConn()
+		default:
+			return
+		}
 	}
 }
 

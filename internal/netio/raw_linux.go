@@ -16,12 +16,14 @@ const haveRaw = true
 
 // The calls here are raw: the scheduler is not told of them. They are made on
 // non-blocking descriptors and return within microseconds, so that there is
-// nothing for it to do meanwhile; telling it costs 2 % of a request.
+// nothing for it to do meanwhile; telling it costs 2 % of a request. The socket
+// calls take a shorter way through the kernel than read and write.
 
 // recv reads from the non-blocking descriptor fd.
 func recv(fd uintptr, p []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+			unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == 0 && n > 0:
 			return int(n), nil
@@ -30,7 +32,7 @@ func recv(fd uintptr, p []byte) (int, error) {
 		case errno == syscall.EAGAIN:
 			return 0, ErrAgain
 		case errno != syscall.EINTR:
-			return 0, os.NewSyscallError("read", errno)
+			return 0, os.NewSyscallError("recv", errno)
 		}
 	}
 }
@@ -40,10 +42,10 @@ func recv(fd uintptr, p []byte) (int, error) {
 // returns.
 const rawWrite = 16 << 10
 
-// send writes the parts to the non-blocking descriptor fd: by write if only
-// one of them has something, by writev otherwise.
+// send writes the parts to the non-blocking descriptor fd, as one.
 func send(fd uintptr, parts *[3][]byte) (n int, err error) {
 	var vec [3]unix.Iovec
+	var msg unix.Msghdr
 	count, total := 0, 0
 	for _, p := range parts {
 		if len(p) > 0 {
@@ -53,18 +55,19 @@ func send(fd uintptr, parts *[3][]byte) (n int, err error) {
 			total += len(p)
 		}
 	}
+	msg.Iov = &vec[0]
+	msg.SetIovlen(count)
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	for {
 		var r uintptr
 		var errno syscall.Errno
 		switch {
-		case count > 1 && total <= rawWrite:
-			r, _, errno = syscall.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&vec)), uintptr(count))
+		case total > rawWrite:
+			r, _, errno = syscall.Syscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&msg)), flags)
 		case count > 1:
-			r, _, errno = syscall.Syscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&vec)), uintptr(count))
-		case total <= rawWrite:
-			r, _, errno = syscall.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(vec[0].Base)), uintptr(total))
+			r, _, errno = syscall.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&msg)), flags)
 		default:
-			r, _, errno = syscall.Syscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(vec[0].Base)), uintptr(total))
+			r, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(vec[0].Base)), uintptr(total), flags, 0, 0)
 		}
 		switch errno {
 		case 0:
@@ -73,7 +76,7 @@ func send(fd uintptr, parts *[3][]byte) (n int, err error) {
 			return 0, ErrAgain
 		case syscall.EINTR:
 		default:
-			return 0, os.NewSyscallError("write", errno)
+			return 0, os.NewSyscallError("send", errno)
 		}
 	}
 }

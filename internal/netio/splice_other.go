@@ -5,4 +5,14 @@
 
 package netio
 
+import (
+	"errors"
+	"time"
+)
+
 const haveSplice = false
+
+// Splice does not work here, and CanSplice is false.
+func Splice(dst, src *Conn, n int64, timeout time.Duration) (moved int64, err error) {
+	return 0, errors.ErrUnsupported
+}

@@ -1,0 +1,349 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/internal/app/apptest"
+	"github.com/belay-proxy/belay/proxytest"
+)
+
+func TestMain(m *testing.M) {
+	apptest.Main(m, map[string]func(){"belay": main, "origin": origin})
+}
+
+// origin is a program that answers every request with its second argument,
+// and listens on its first.
+func origin() {
+	l, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("origin listens on", l.Addr())
+	log.Fatal(http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, os.Args[2])
+	})))
+}
+
+// startOrigin starts an origin as a process of its own, which can be killed.
+func startOrigin(t *testing.T, addr, text string) (p *apptest.Process, bound string) {
+	t.Helper()
+	p = apptest.Start(t, "origin", addr, text)
+	return p, p.Find(`origin listens on (\S+)`)
+}
+
+// startProxy starts belay proxy on a free port, which it returns.
+func startProxy(t *testing.T, args ...string) (p *apptest.Process, addr string) {
+	t.Helper()
+	p = apptest.Start(t, "belay", append([]string{"proxy", "--listen", "127.0.0.1:0"}, args...)...)
+	return p, p.Find(`belay listens on http://(\S+) for`)
+}
+
+// A load sends requests from several clients without a pause and counts.
+type load struct {
+	stop chan struct{}
+	done sync.WaitGroup
+
+	sent, lost atomic.Int64
+	mu         sync.Mutex
+	seen       map[string]int // answers by text; guarded by mu
+	firstLoss  string         // guarded by mu
+}
+
+func startLoad(t *testing.T, addr string) *load {
+	l := &load{stop: make(chan struct{}), seen: make(map[string]int)}
+	for range 4 {
+		client := proxytest.NewClient(t, addr)
+		l.done.Go(func() {
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+					l.count(client.Get("/"))
+				}
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) count(res *proxytest.Response) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent.Add(1)
+	l.seen[res.Text()]++
+	if res.Err != nil || res.Status != 200 {
+		if l.lost.Add(1) == 1 {
+			l.firstLoss = res.String()
+		}
+	}
+}
+
+// answers returns how many requests were answered with text.
+func (l *load) answers(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen[text]
+}
+
+// end stops the load and reports what was lost.
+func (l *load) end(t *testing.T) {
+	t.Helper()
+	close(l.stop)
+	l.done.Wait()
+	if n := l.lost.Load(); n > 0 {
+		t.Errorf("%d of %d requests were lost, want none; the first: %s", n, l.sent.Load(), l.firstLoss)
+	}
+	t.Logf("%d requests", l.sent.Load())
+}
+
+// waitFor waits until n more requests have been answered with text, or with
+// anything if text is "".
+func (l *load) waitFor(t *testing.T, n int64, text string) {
+	t.Helper()
+	have := func() int64 {
+		if text == "" {
+			return l.sent.Load()
+		}
+		return int64(l.answers(text))
+	}
+	poll(t, fmt.Sprintf("%d more answers %q", n, text), have()+n, have)
+}
+
+func TestKilledOriginLosesNothing(t *testing.T) {
+	t.Parallel()
+	_, one := startOrigin(t, "127.0.0.1:0", "one")
+	victim, two := startOrigin(t, "127.0.0.1:0", "two")
+	_, three := startOrigin(t, "127.0.0.1:0", "three")
+	p, addr := startProxy(t, "--to", one, "--to", two, "--to", three)
+
+	l := startLoad(t, addr)
+	l.waitFor(t, 100, "two")
+	victim.Signal(syscall.SIGKILL)
+	victim.Wait()
+	p.Find(`"backend is unhealthy" pkg=balancer backend=` + two)
+	l.waitFor(t, 100, "")
+
+	startOrigin(t, two, "two")
+	p.Find(`"backend is healthy again" pkg=balancer backend=` + two)
+	l.waitFor(t, 100, "two")
+	l.end(t)
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code after SIGTERM is %d, want 0", code)
+	}
+}
+
+func TestWithoutNetAndRope(t *testing.T) {
+	t.Parallel()
+	alive := proxytest.NewOrigin(t, proxytest.Body("alive"))
+	dead := proxytest.NewOrigin(t, proxytest.Refuse())
+	_, addr := startProxy(t, "--to", alive.Addr(), "--to", dead.Addr(), "--retries", "0", "--health-check=false")
+	client := proxytest.NewClient(t, addr)
+	for range 3 {
+		client.Get("/").Check(t, 200, "alive")
+		client.Get("/").Check(t, 502, "502 Bad Gateway\n")
+	}
+}
+
+func TestAllBackendsDead(t *testing.T) {
+	t.Parallel()
+	a, b := proxytest.NewOrigin(t, proxytest.Refuse()), proxytest.NewOrigin(t, proxytest.Refuse())
+	tests := []struct {
+		name   string
+		args   []string
+		status int
+		body   string
+	}{
+		{"health check", nil, 503, "503 Service Unavailable\n"},
+		{"none", []string{"--health-check=false"}, 502, "502 Bad Gateway\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, addr := startProxy(t, append(tt.args, "--to", a.Addr(), "--to", b.Addr())...)
+			proxytest.NewClient(t, addr).Get("/").Check(t, tt.status, tt.body)
+		})
+	}
+}
+
+// TestDrain makes sure that SIGTERM lets a request in hand finish.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	arrived, release := make(chan struct{}), make(chan struct{})
+	o := proxytest.NewOrigin(t, proxytest.Handle(func(proxytest.RecordedRequest) []byte {
+		close(arrived)
+		<-release
+		return []byte("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+	}))
+	p, addr := startProxy(t, "--to", o.Addr())
+	response := make(chan *proxytest.Response, 1)
+	client := proxytest.NewClient(t, addr)
+	go func() { response <- client.Get("/") }()
+	<-arrived
+	p.Signal(syscall.SIGTERM)
+	p.Find(`msg=draining .*connections=1`)
+	close(release)
+	res := <-response
+	res.Check(t, 200, "late")
+	if res.KeepAlive() {
+		t.Error("the response does not end the connection, want Connection: close")
+	}
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code is %d, want 0", code)
+	}
+}
+
+func TestLogLevel(t *testing.T) {
+	t.Parallel()
+	o := proxytest.NewOrigin(t)
+	for _, tt := range []struct {
+		env  string
+		args []string
+		want bool // that info is logged
+	}{
+		{"BELAY_LOG=", nil, true},
+		{"BELAY_LOG=warn", nil, false},
+		{"BELAY_LOG=warn", []string{"--log-level", "info"}, true},
+		{"BELAY_LOG=info", []string{"--log-level", "error,server=warn"}, false},
+	} {
+		p := apptest.StartEnv(t, "belay", []string{tt.env}, append([]string{"proxy", "--listen", "127.0.0.1:0", "--to", o.Addr()}, tt.args...)...)
+		p.Find("belay listens on")
+		p.Signal(syscall.SIGTERM)
+		p.Wait()
+		if got := strings.Contains(p.Output(), "level=INFO"); got != tt.want {
+			t.Errorf("%s %q: info is logged: %v, want %v", tt.env, tt.args, got, tt.want)
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	p, code := apptest.Run(t, "belay", "demo", "--http", "127.0.0.1:0", "--duration", "2s")
+	if code != 0 || !strings.Contains(p.Stdout(), ", 0 lost;") {
+		t.Errorf("exit code is %d, want 0 and no request lost", code)
+	}
+}
+
+func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
+	p := apptest.Start(t, "belay", "demo", "--http", "127.0.0.1:0")
+	p.Find("requests per second")
+	p.Signal(syscall.SIGINT)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit code after SIGINT is %d, want 0", code)
+	}
+	p.Find(`requests, 0 lost;`)
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	const backend = "127.0.0.1:1"
+	tests := []struct {
+		args   string
+		code   int
+		prints string
+	}{
+		{"", 0, "belay demo"},
+		{"--help", 0, "belay proxy --to 127.0.0.1:3001"},
+		{"proxy --help", 0, "--grace-period"},
+		{"demo --help", 0, "--duration"},
+		{"version --help", 0, "Print the version"},
+		{"version", 0, "belay "},
+		{"--version", 0, "go1."},
+		{"serve", 2, `there is no command "serve"`},
+		{"version 1", 2, `unexpected argument "1"`},
+		{"proxy", 2, "there is no backend"},
+		{"proxy --too " + backend, 2, "unknown flag: --too"},
+		{"proxy --to", 2, "flag needs an argument"},
+		{"proxy --to 127.0.0.1", 2, `backend "127.0.0.1": want host:port`},
+		{"proxy --to " + backend + "=x", 2, `weight is "x"`},
+		{"proxy --listen 1 --to " + backend, 2, `--listen: address "1"`},
+		{"proxy --retries -1 --to " + backend, 2, "--retries: is -1, want 0 to 100"},
+		{"proxy --retries 101 --to " + backend, 2, "--retries: is 101, want 0 to 100"},
+		{"proxy --retries x --to " + backend, 2, "--retries"},
+		{"proxy --threads -1 --to " + backend, 2, "--threads: is -1"},
+		{"proxy --grace-period -1s --to " + backend, 2, "--grace-period: is -1s"},
+		{"proxy --host a/b --to " + backend, 2, `"a/b" is not a host`},
+		{"proxy --log-level loud --to " + backend, 2, `"loud" is not a level`},
+		{"demo --http nowhere", 2, `address "nowhere"`},
+		{"proxy --to " + backend + " --to " + backend, 1, "in the set twice"},
+		{"proxy --to 127.0.0.1:1 --listen " + taken.Addr().String(), 1, "address already in use"},
+		{"demo --http " + taken.Addr().String(), 1, "address already in use"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			t.Parallel()
+			p, code := apptest.Run(t, "belay", strings.Fields(tt.args)...)
+			if code != tt.code {
+				t.Errorf("exit code is %d, want %d", code, tt.code)
+			}
+			if !strings.Contains(p.Output(), tt.prints) {
+				t.Errorf("it printed %q, want it to contain %q", p.Output(), tt.prints)
+			}
+			if tt.code != 0 && strings.Contains(p.Output(), "Flags:") {
+				t.Errorf("it printed its usage for an error: %q", p.Output())
+			}
+		})
+	}
+}
+
+func TestTuneGC(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	t.Setenv("GOGC", "200")
+	tuneGC()
+	if got := debug.SetGCPercent(100); got != 100 {
+		t.Errorf("GOGC is %d, want it untouched when the environment sets it", got)
+	}
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		if err := os.Unsetenv(name); err != nil { // t.Setenv restores GOGC
+			t.Fatal(err)
+		}
+	}
+	tuneGC()
+	if got := debug.SetGCPercent(100); got != gcPercent {
+		t.Errorf("GOGC is %d, want %d", got, gcPercent)
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, c := range newRoot().Commands() {
+		names = append(names, c.Name())
+	}
+	if want := []string{"demo", "proxy", "version"}; !slices.Equal(names, want) {
+		t.Errorf("commands are %q, want %q", names, want)
+	}
+}
+
+// poll waits until have returns at least want.
+func poll(t *testing.T, what string, want int64, have func() int64) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); have() < want; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s within 30 seconds", what)
+		}
+	}
+}

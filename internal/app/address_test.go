@@ -1,0 +1,107 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/belay-proxy/belay/balancer"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+func TestParseBackend(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		in     string
+		addr   string
+		weight int
+		err    string // part of it; "" for none
+	}{
+		{"127.0.0.1:80", "127.0.0.1:80", 0, ""},
+		{"app.internal:8080", "app.internal:8080", 0, ""},
+		{"[::1]:80=3", "[::1]:80", 3, ""},
+		{"a:1=1", "a:1", 1, ""},
+		{"a:1=1000000", "a:1", 1000000, ""},
+		{"unix:/run/app.sock", "unix:/run/app.sock", 0, ""},
+		{"unix:/run/app.sock=2", "unix:/run/app.sock", 2, ""},
+		{"unix:/run/a=b/app.sock", "unix:/run/a=b/app.sock", 0, ""},
+		{"a:1=0", "", 0, `weight is "0", want a number from 1 to 1000000`},
+		{"a:1=1000001", "", 0, `weight is "1000001"`},
+		{"a:1=-1", "", 0, `weight is "-1"`},
+		{"a:1=", "", 0, `weight is ""`},
+		{"", "", 0, "want host:port or unix:/path"},
+		{"127.0.0.1", "", 0, "want host:port or unix:/path"},
+		{":80", "", 0, "no host before the port"},
+		{"a:", "", 0, "there is no port"},
+		{"a:0", "", 0, "there is no port"},
+		{"a:65536", "", 0, "invalid port"},
+		{"unix:", "", 0, "no path"},
+		{"http://127.0.0.1:80", "", 0, "not a URL"},
+	}
+	for _, tt := range tests {
+		got, err := ParseBackend(tt.in)
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) || !strings.Contains(err.Error(), tt.in) {
+				t.Errorf("ParseBackend(%q) = %v, want an error with %q and the input", tt.in, err, tt.err)
+			}
+			continue
+		}
+		if err != nil || got.Addr != tt.addr || got.Weight != tt.weight {
+			t.Errorf("ParseBackend(%q) = %q, %d, %v, want %q, %d", tt.in, got.Addr, got.Weight, err, tt.addr, tt.weight)
+		}
+	}
+}
+
+func FuzzParseBackend(f *testing.F) {
+	for _, s := range []string{"a:1", "a:1=2", "[::1]:80=1000000", "unix:/a=1/b", "unix:/a=1", "=", "a:1=01"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		b, err := ParseBackend(s)
+		if err != nil {
+			return
+		}
+		if b.Weight < 0 || b.Weight > balancer.MaxWeight {
+			t.Fatalf("ParseBackend(%q) has weight %d", s, b.Weight)
+		}
+		// What is accepted here must not be refused later.
+		if err := (&upstream.Peer{Addr: b.Addr}).Validate(); err != nil {
+			t.Fatalf("ParseBackend(%q) has address %q: %v", s, b.Addr, err)
+		}
+		again, err := ParseBackend(fmt.Sprintf("%s=%d", b.Addr, max(b.Weight, 1)))
+		if err != nil || again.Addr != b.Addr || again.Weight != max(b.Weight, 1) {
+			t.Fatalf("%q is %q with weight %d, which reads as %q, %d, %v", s, b.Addr, b.Weight, again.Addr, again.Weight, err)
+		}
+	})
+}
+
+func TestCheckListen(t *testing.T) {
+	t.Parallel()
+	for addr, ok := range map[string]bool{
+		"127.0.0.1:8080": true, ":80": true, "[::1]:0": true, "unix:/run/a.sock": true,
+		"": false, "80": false, "127.0.0.1": false, "127.0.0.1:x": false, "127.0.0.1:70000": false, "unix:": false,
+		"http://127.0.0.1:80": false,
+	} {
+		if err := CheckListen(addr); (err == nil) != ok {
+			t.Errorf("CheckListen(%q) = %v, want ok %v", addr, err, ok)
+		}
+	}
+}
+
+func TestResolveAllNamesTheHost(t *testing.T) {
+	t.Parallel()
+	backends := []balancer.Backend{{Addr: "127.0.0.1:1"}, {Addr: "unix:/run/a.sock"}, {Addr: "two.invalid:1"}, {Addr: "one.invalid:1"}}
+	if err := resolveAll(t.Context(), backends[:2]); err != nil {
+		t.Errorf("resolveAll of addresses = %v, want nil", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // no test asks a real name server
+	err := resolveAll(ctx, backends)
+	if err == nil || !strings.Contains(err.Error(), `host "one.invalid"`) || !strings.Contains(err.Error(), `host "two.invalid"`) {
+		t.Errorf("resolveAll = %v, want an error that names both hosts", err)
+	}
+}

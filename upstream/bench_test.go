@@ -1,0 +1,83 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/http1"
+)
+
+// warm returns a Connector and n peers, each with an idle connection.
+func warm(tb testing.TB, n, conns int) (*Connector, []*Peer) {
+	c, err := New(Config{MaxIdle: -1})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	peers := make([]*Peer, n)
+	for i := range peers {
+		peers[i] = &Peer{Addr: fmt.Sprintf("10.0.%d.%d:80", i>>8, i&255)}
+		for range conns {
+			nc, _ := net.Pipe()
+			conn := &Conn{ClientConn: http1.NewClientConn(nc), connector: c, peer: peers[i]}
+			conn.cfg = conn.cfg.WithDefaults()
+			conn.keep(time.Now())
+		}
+	}
+	return c, peers
+}
+
+// BenchmarkIdleRelease takes a warm connection and puts it back. It leaves out
+// the look at the socket, which is a system call.
+func BenchmarkIdleRelease(b *testing.B) {
+	for _, n := range []int{1, 10_000} {
+		b.Run(fmt.Sprintf("peers=%d", n), func(b *testing.B) {
+			c, peers := warm(b, n, 1)
+			now := time.Now()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				c.Idle(peers[i%n], nil).keep(now)
+			}
+		})
+	}
+	for _, n := range []int{1, 3, 10_000} {
+		b.Run(fmt.Sprintf("parallel/peers=%d", n), func(b *testing.B) {
+			c, peers := warm(b, n, 4)
+			now := time.Now()
+			var worker atomic.Int64
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := int(worker.Add(1)); pb.Next(); i++ {
+					c.Idle(peers[i%n], nil).keep(now)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkIdleFreshPeer is the same for a program that makes a Peer for each
+// request: found by identity.
+func BenchmarkIdleFreshPeer(b *testing.B) {
+	c, peers := warm(b, 1, 1)
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Idle(&Peer{Addr: peers[0].Addr}, nil).keep(now)
+	}
+}
+
+func TestIdleReleaseAllocs(t *testing.T) {
+	c, peers := warm(t, 1, 1)
+	now := time.Now()
+	c.Idle(peers[0], nil).keep(now)
+	if got := testing.AllocsPerRun(100, func() { c.Idle(peers[0], nil).keep(now) }); got > 0 {
+		t.Errorf("%v allocations to take and put a warm connection, want 0", got)
+	}
+}
