@@ -86,9 +86,9 @@ type Config struct {
 	ClientBindToIPv6 []netip.Addr `yaml:"client_bind_to_ipv6"`
 
 	// UpstreamKeepalivePoolSize is how many idle upstream connections are
-	// kept for reuse, for the whole process. Zero means 128; negative
-	// disables reuse.
-	UpstreamKeepalivePoolSize int `yaml:"upstream_keepalive_pool_size,notzero" default:"128"`
+	// kept for reuse, in the whole process. Zero means 8192; negative keeps
+	// none.
+	UpstreamKeepalivePoolSize int `yaml:"upstream_keepalive_pool_size,notzero" default:"8192"`
 
 	// UpstreamConnectOffloadThreadpools has no effect: dialing never holds
 	// up other work.
@@ -103,8 +103,8 @@ type Config struct {
 	UpstreamDebugSSLKeylog bool `yaml:"upstream_debug_ssl_keylog"`
 
 	// MaxRetries is how many more attempts a request may make after the
-	// first. Zero means 16; negative means none.
-	MaxRetries int `yaml:"max_retries,notzero" default:"16" max:"1000"`
+	// first. Zero means 3; negative means none.
+	MaxRetries int `yaml:"max_retries,notzero" default:"3" max:"100"`
 
 	// UpgradeSockConnectAcceptMaxRetries is how many times each side of an
 	// upgrade tries, once per second, to reach the other. Zero means 5;

@@ -108,6 +108,10 @@ func (c *ClientConn) WriteHead(head *header.Request, upgrade string, trailersOK,
 	c.req.upgrade = upgrade
 	p := c.out.pending()
 	p.B = appendRequestHead(p.B, head, connectionField(upgrade, trailersOK), upgrade)
+	if trailersOK { // in front of the empty line
+		p.B = appendField(p.B[:len(p.B)-len(crlf)], "TE", "trailers")
+		p.B = append(p.B, crlf...)
+	}
 	kind, length := bodyFixed, head.Length
 	if length < 0 {
 		kind = bodyChunked
@@ -215,8 +219,9 @@ func (c *ClientConn) ReadHead(res *header.Response) error {
 func (c *ClientConn) headStep() (done bool) {
 	if c.sendFirst {
 		c.sendFirst = false
+		before := c.out.sent
 		c.writeErr = c.out.flush()
-		if c.writeErr == nil && c.io.Raw() {
+		if c.writeErr == nil && c.io.Raw() && c.out.sent > before {
 			return false // the answer cannot have come yet
 		}
 		if !c.io.Raw() && netio.IsTimeout(c.writeErr) {

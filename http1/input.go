@@ -15,10 +15,16 @@ import (
 var errTimeout = errors.New("http1: timeout")
 
 // A Watcher is asked now and then, while a connection waits for its peer,
-// whether the wait still makes sense. Its error ends the wait.
+// whether the wait still makes sense. Its error ends the wait, except
+// ErrStillSending, which says that the peer has no reason yet to send anything:
+// its time starts anew.
 type Watcher interface {
 	WhileWaiting() error
 }
+
+// ErrStillSending is what a Watcher returns while the request that the peer
+// shall answer is still being sent.
+var ErrStillSending = errors.New("http1: still sending")
 
 // The time between two looks at the Watcher: the first is what a client that
 // leaves may cost, the growth keeps long polls cheap.
@@ -159,14 +165,18 @@ func (w *wait) expired(in *input, now time.Time) error {
 	if in.conn.Interrupted() {
 		return errTimeout
 	}
-	if w.limit > 0 && now.Sub(w.start) >= w.limit-w.limit/64 {
-		return errTimeout
-	}
 	if in.watch != nil {
-		if err := in.watch.WhileWaiting(); err != nil {
+		switch err := in.watch.WhileWaiting(); err {
+		case nil:
+		case ErrStillSending:
+			w.start = now
+		default:
 			return err
 		}
 		w.tick = min(2*w.tick, lastTick)
+	}
+	if w.limit > 0 && now.Sub(w.start) >= w.limit-w.limit/64 {
+		return errTimeout
 	}
 	return nil
 }

@@ -77,8 +77,8 @@ func join[S any](a, b Hooks[S]) Hooks[S] {
 		}),
 		RequestSummary: both(a.RequestSummary, b.RequestSummary, a.RequestSummary == nil, b.RequestSummary == nil, b.RequestSummary),
 		Log: both(a.Log, b.Log, a.Log == nil, b.Log == nil, func(s *Session, st *S, err error) {
+			defer b.Log(s, st, err) // also if a panics
 			a.Log(s, st, err)
-			b.Log(s, st, err)
 		}),
 	}
 }

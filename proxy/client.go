@@ -9,11 +9,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/belay-proxy/belay/http1"
 	"github.com/belay-proxy/belay/proxyerr"
 )
 
-// errClientGone is the cause of everything that ends because the client left.
-var errClientGone = errors.New("client closed the connection")
+// The causes of everything that ends before its time.
+var (
+	errClientGone = errors.New("client closed the connection")
+	errKilled     = errors.New("shutting down")
+)
+
+// killedError is the error of an exchange that Shutdown has ended.
+func killedError(op string) error {
+	return proxyerr.New(proxyerr.Internal, proxyerr.Canceled, op, errKilled)
+}
 
 // The time between two looks whether the client is still there, while a
 // context is in use.
@@ -28,15 +37,15 @@ const (
 type clientContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
-	gone   func() bool
+	over   func() error // why it is over, nil as long as it is not
 
 	mu    sync.Mutex
 	timer *time.Timer // guarded by mu; nil after end
 	wait  time.Duration
 }
 
-func newClientContext(gone func() bool) *clientContext {
-	c := &clientContext{gone: gone, wait: firstLook}
+func newClientContext(over func() error) *clientContext {
+	c := &clientContext{over: over, wait: firstLook}
 	c.Context, c.cancel = context.WithCancelCause(context.Background())
 	c.mu.Lock()
 	c.timer = time.AfterFunc(c.wait, c.look)
@@ -52,8 +61,8 @@ func (c *clientContext) look() {
 	if c.timer == nil {
 		return
 	}
-	if c.gone() {
-		c.cancel(errClientGone)
+	if cause := c.over(); cause != nil {
+		c.cancel(cause)
 		return
 	}
 	c.wait = min(2*c.wait, lastLook)
@@ -69,24 +78,34 @@ func (c *clientContext) end() {
 }
 
 func (x *exchange) context() context.Context {
+	x.clientMu.Lock()
+	defer x.clientMu.Unlock()
 	if x.client == nil {
-		gone := x.down.ClientGone
-		if x.proxy.cfg.AllowHalfClose {
-			gone = func() bool { return false }
-		}
-		x.client = newClientContext(gone)
+		conn, down, halfClose := x.conn, x.down, x.proxy.cfg.AllowHalfClose
+		x.client = newClientContext(func() error {
+			switch {
+			case conn.killed.Load():
+				return errKilled
+			case !halfClose && down.ClientGone():
+				return errClientGone
+			}
+			return nil
+		})
 	}
 	return x.client
 }
 
 // WhileWaiting implements http1.Watcher: it ends a wait for the peer if the
-// client has left. While the body is still arriving, its reader notices.
+// client has left. While the body is still arriving, its reader notices, and
+// the peer cannot be late.
 func (x *exchange) WhileWaiting() error {
 	switch {
 	case x.conn.killed.Load():
-		x.waitErr = proxyerr.New(proxyerr.Internal, proxyerr.Canceled, "wait for peer", errors.New("shutting down"))
+		x.waitErr = killedError("wait for peer")
 	case x.uploading != nil && !x.uploading.finished():
-		x.waitErr = x.uploading.clientError()
+		if x.waitErr = x.uploading.clientError(); x.waitErr == nil {
+			return http1.ErrStillSending
+		}
 	case !x.proxy.cfg.AllowHalfClose && x.down.ClientGone():
 		x.waitErr = proxyerr.New(proxyerr.Downstream, proxyerr.ConnClosed, "wait for peer", errClientGone)
 	}
@@ -95,8 +114,11 @@ func (x *exchange) WhileWaiting() error {
 
 // clientLeft replaces an error that came from the client's context.
 func (x *exchange) clientLeft(err error) error {
-	if x.client != nil && context.Cause(x.client) == errClientGone {
+	switch context.Cause(x.context()) {
+	case errClientGone:
 		return proxyerr.New(proxyerr.Downstream, proxyerr.ConnClosed, "connect to peer", errClientGone)
+	case errKilled:
+		return killedError("connect to peer")
 	}
 	return err
 }

@@ -24,6 +24,7 @@ type front struct {
 	choose func(*header.Request) *Proxy
 
 	draining atomic.Bool
+	killing  atomic.Bool // Shutdown has run out of time
 	active   atomic.Int64
 	requests atomic.Int64
 	rejected atomic.Int64
@@ -75,6 +76,9 @@ func (f *front) add(c *conn) {
 	if f.draining.Load() {
 		c.h1.Drain()
 	}
+	if f.killing.Load() {
+		c.kill()
+	}
 }
 
 func (f *front) remove(c *conn) {
@@ -92,13 +96,30 @@ func (c *conn) serve(s *http1.ServerStream) {
 	f := c.front
 	f.active.Add(1)
 	f.requests.Add(1)
-	p := f.choose(s.Request())
-	x := p.exchanges.Get().(*exchange)
-	x.begin(c, s)
-	x.serve()
-	x.end()
-	p.exchanges.Put(x)
+	if p := f.proxyFor(s.Request()); p != nil {
+		x := p.exchanges.Get().(*exchange)
+		x.begin(c, s)
+		x.serve()
+		x.end()
+		p.exchanges.Put(x)
+	} else {
+		s.WriteHead(&header.Response{Status: 500}, true)
+	}
 	f.active.Add(-1)
+}
+
+// proxyFor returns the proxy for a request, nil if choose has failed.
+func (f *front) proxyFor(req *header.Request) (p *Proxy) {
+	defer func() {
+		v := recover()
+		if p != nil {
+			return
+		}
+		if n, ok := f.limit.allow(); ok {
+			f.log.Error("no proxy chosen for a request", "panic", v, "suppressed", n)
+		}
+	}()
+	return f.choose(req)
 }
 
 func (f *front) onReject(c *http1.ServerConn, status int, err error) {
@@ -123,6 +144,7 @@ func (f *front) shutdown(ctx context.Context) error {
 	if f.wait(ctx) {
 		return nil
 	}
+	f.killing.Store(true)
 	for _, c := range f.all() {
 		c.kill()
 	}

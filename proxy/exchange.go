@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
@@ -43,6 +44,7 @@ type exchange struct {
 
 	body      []byte // the request body, if bodyReady
 	bodyReady bool   // the whole of it is in memory
+	bodyErr   error  // why Session.Body failed: part of the body may be lost
 	replay    replay // what has been sent of one that is still arriving
 	uploading *upload
 
@@ -51,7 +53,8 @@ type exchange struct {
 	bodyBytes   int64
 	waitErr     error // why WhileWaiting ended a wait
 
-	client *clientContext // made by Session.Context
+	clientMu sync.Mutex
+	client   *clientContext // made by Session.Context; guarded by clientMu
 }
 
 func newExchange(p *Proxy) *exchange {
@@ -66,6 +69,10 @@ func (x *exchange) begin(c *conn, down downstream) {
 	x.down = down
 	x.state = x.phases.newState()
 	x.start = time.Now()
+	// All at once, as Slot.Of may be called on two goroutines later.
+	if n := int(slots.Load()) - len(x.slots); n > 0 {
+		x.slots = append(x.slots, make([]any, n)...)
+	}
 }
 
 // end forgets the request, after Log.
@@ -158,21 +165,31 @@ func (x *exchange) try() error {
 	}
 	x.peer = peer
 	if err := x.connect(); err != nil {
-		if f := x.phases.failToConnect; f != nil {
-			err = f(&x.session, peer, err)
-		}
-		return err
+		return x.replaceError("FailToConnect", x.phases.failToConnect, err)
 	}
 	err = x.exchangeWith(peer)
 	x.finishAttempt(err)
-	if err != nil && x.phases.errorWhileProxy != nil {
-		err = x.phases.errorWhileProxy(&x.session, peer, err)
+	if err != nil {
+		err = x.replaceError("ErrorWhileProxy", x.phases.errorWhileProxy, err)
+	}
+	return err
+}
+
+// replaceError asks a hook for the error to go on with. None is no answer: a
+// failed attempt stays one.
+func (x *exchange) replaceError(name string, hook func(*Session, *upstream.Peer, error) error, err error) error {
+	if hook == nil {
+		return err
+	}
+	if replaced := hook(&x.session, x.peer, err); replaced != nil {
+		return hookError(name, replaced)
 	}
 	return err
 }
 
 // connect gets a connection to x.peer, from the pool or by dialing.
 func (x *exchange) connect() error {
+	x.reused, x.connectTime = false, 0
 	connector := x.proxy.cfg.Connector
 	conn := connector.Idle(x.peer, x)
 	if conn == nil {
@@ -214,7 +231,7 @@ func (x *exchange) finishAttempt(err error) {
 	up := x.up
 	x.up = nil
 	x.bodyBytes = up.BodyReceived()
-	if err != nil {
+	if err != nil || x.conn.killed.Load() { // kill may still have it in its hands
 		up.Discard()
 		return
 	}
@@ -226,9 +243,7 @@ func (x *exchange) log(err error) {
 	if x.phases.log == nil {
 		return
 	}
-	if perr := x.guard(func() error { x.phases.log(&x.session, err); return nil }); perr != nil {
-		x.proxy.cfg.Logger.Error("hook panicked", "hook", "Log", "err", perr)
-	}
+	x.guard(func() error { x.phases.log(&x.session, err); return nil })
 }
 
 // guard calls f and turns a panic into an error, so that a bug in a hook ends
@@ -262,12 +277,14 @@ func hookError(hook string, err error) error {
 }
 
 // peerError is hookError for UpstreamPeer: having no backend is a state of
-// the world, not a failure of the hook.
+// the world, not a failure of the hook. It is not retried, whatever it says.
 func (x *exchange) peerError(err error) error {
-	if errors.Is(err, proxyerr.NoBackend) {
-		if _, ok := errors.AsType[*proxyerr.Error](err); !ok {
-			return proxyerr.New(proxyerr.Upstream, proxyerr.NoBackend, "choose peer", nil)
-		}
+	e, ok := errors.AsType[*proxyerr.Error](err)
+	switch {
+	case ok && e.Retry != proxyerr.RetryNever:
+		return &proxyerr.Error{Source: e.Source, Op: "UpstreamPeer", Kind: e.Kind, Status: e.Status, Err: err}
+	case !ok && errors.Is(err, proxyerr.NoBackend):
+		return proxyerr.New(proxyerr.Upstream, proxyerr.NoBackend, "choose peer", nil)
 	}
 	return hookError("UpstreamPeer", err)
 }

@@ -73,7 +73,7 @@ func (x *exchange) fail(err error) {
 			x.down.Abort()
 		}
 	}
-	x.logError(err)
+	x.guard(func() error { x.logError(err); return nil })
 }
 
 // logError writes the one line about a failed request.

@@ -61,11 +61,12 @@ type Hooks[S any] struct {
 	UpstreamRequestFilter func(s *Session, st *S, head *header.Request) error
 
 	// RequestBodyFilter maps each chunk of request body. It may return chunk
-	// itself, part of it, or a slice of its own; chunk is valid until it
-	// returns. last marks the end of the body; chunk may be empty then. With
-	// this hook the request is sent with unknown length, unless
-	// UpstreamRequestFilter has set head.Length. A body that is replayed by
-	// a retry passes again.
+	// itself, part of it, or a slice of its own, and must not change the
+	// bytes of chunk; chunk is valid until it returns. last marks the end of
+	// the body; chunk may be empty then. With this hook the request is sent
+	// with unknown length, unless UpstreamRequestFilter has set head.Length.
+	// A body that is replayed by a retry passes again. It does not run for a
+	// request without a body.
 	//
 	// While the body is still arriving it runs concurrently with the hooks
 	// of the response, so what they share in S needs a lock.

@@ -16,6 +16,7 @@ func (x *exchange) relayResponse() error {
 		return err
 	}
 	for x.res.Informational() && x.res.Status != 101 {
+		x.cleanHead()
 		if err := x.filterHead(); err != nil {
 			return err
 		}
@@ -34,8 +35,8 @@ func (x *exchange) relayResponse() error {
 		return x.tunnel()
 	}
 	hasBody := x.res.HasBody(method)
-	if hasBody && (x.phases.upstreamResponseBodyFilter != nil || x.phases.responseBodyFilter != nil) {
-		x.res.Length = header.UnknownLength
+	if x.phases.upstreamResponseBodyFilter != nil || x.phases.responseBodyFilter != nil {
+		x.res.Length = header.UnknownLength // also of a body that only GET would show
 	}
 	x.cleanHead()
 	if err := x.filterHead(); err != nil {
@@ -66,7 +67,10 @@ func (x *exchange) explain(err error) error {
 	if x.waitErr != nil {
 		return x.waitErr
 	}
-	if u := x.uploading; u != nil && u.finished() {
+	if x.conn.killed.Load() {
+		return killedError("wait for peer")
+	}
+	if u := x.uploading; u != nil {
 		if cerr := u.clientError(); cerr != nil {
 			return cerr
 		}

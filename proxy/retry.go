@@ -4,7 +4,9 @@
 package proxy
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,8 +49,12 @@ func (x *exchange) prepareRetry(err error) {
 	x.hasResponse = false
 	x.waitErr = nil
 	x.res.Reset()
+	log := x.proxy.cfg.Logger
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
 	if n, ok := x.proxy.logLimit.allow(); ok {
-		x.proxy.cfg.Logger.Warn("attempt failed, trying again", "attempt", x.attempt, "err", err,
+		log.Debug("attempt failed, trying again", "attempt", x.attempt, "err", err,
 			"request", x.summary(), "suppressed", n)
 	}
 }
@@ -83,10 +89,12 @@ func (b *retryBudget) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if age := now.Sub(b.start); age >= budgetWindow/2 {
+		// The current half may have lasted for long, as only retries end it:
+		// what counts is its rate.
 		current := b.requests.Swap(0)
-		b.previous, b.retries = current, [2]int64{0, b.retries[0]}
+		b.previous = int64(float64(current) * float64(budgetWindow/2) / float64(age))
+		b.retries = [2]int64{0, b.retries[0]}
 		if age >= budgetWindow {
-			// The time of the current half is unknown: it may all be old.
 			b.retries[1] = 0
 		}
 		b.start = now

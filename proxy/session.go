@@ -79,8 +79,9 @@ func (s *Session) Logger() *slog.Logger { return s.x.proxy.cfg.Logger }
 // Body reads the whole request body and returns it. It may be called before
 // the peer has been chosen, to choose by content; the body is then sent to
 // the peer from memory, and again for each retry. A body of more than limit
-// bytes is an error that is answered with 413. The slice is valid until Log
-// has returned and must not be modified.
+// bytes is an error that is answered with 413; part of the body is lost then,
+// so the request cannot go on. It is also an error once the body has begun to
+// be sent. The slice is valid until Log has returned and must not be modified.
 func (s *Session) Body(limit int) ([]byte, error) { return s.x.bufferBody(limit) }
 
 // Responded reports whether a final response head has been sent to the
@@ -93,6 +94,9 @@ func (s *Session) Responded() bool { return s.x.down.HeadSent() }
 //	return true, s.Respond(401, "who are you?\n", "WWW-Authenticate", "Basic")
 func (s *Session) Respond(status int, body string, fields ...string) error {
 	res := &header.Response{Status: status, Length: int64(len(body))}
+	if status == 304 {
+		res.Length = header.UnknownLength // of what the client has, not of what we send
+	}
 	for i := 0; i+1 < len(fields); i += 2 {
 		res.Fields.Add(fields[i], fields[i+1])
 	}
@@ -170,9 +174,23 @@ func (x *exchange) digest() Digest {
 
 // bufferBody implements Session.Body.
 func (x *exchange) bufferBody(limit int) ([]byte, error) {
-	if x.bodyReady {
+	switch {
+	case x.bodyReady:
 		return x.body, nil
+	case x.bodyErr != nil:
+		return nil, x.bodyErr
+	case x.uploading != nil || !x.replay.empty():
+		return nil, proxyerr.New(proxyerr.Internal, proxyerr.Unsupported, "buffer request body", errBodyOnItsWay)
 	}
+	x.body, x.bodyErr = x.readBody(limit)
+	x.bodyReady = x.bodyErr == nil
+	return x.body, x.bodyErr
+}
+
+var errBodyOnItsWay = errors.New("it is on its way to the peer")
+
+// readBody reads the whole body into memory.
+func (x *exchange) readBody(limit int) (body []byte, err error) {
 	tooLarge := &proxyerr.Error{Source: proxyerr.Downstream, Op: "buffer request body", Kind: proxyerr.TooLarge, Status: 413}
 	if x.down.Request().Length > int64(limit) {
 		return nil, tooLarge
@@ -180,7 +198,6 @@ func (x *exchange) bufferBody(limit int) ([]byte, error) {
 	if err := x.down.WriteContinue(); err != nil {
 		return nil, err
 	}
-	var body []byte
 	for {
 		piece, last, err := x.down.ReadBody()
 		if err != nil {
@@ -195,7 +212,6 @@ func (x *exchange) bufferBody(limit int) ([]byte, error) {
 			body = append(body, piece...)
 		}
 		if last {
-			x.body, x.bodyReady = body, true
 			return body, nil
 		}
 	}

@@ -38,20 +38,29 @@ func (x *exchange) tunnel() error {
 	t.last.Store(netio.Now().UnixNano())
 	done := make(chan error, 1)
 	go func() {
-		done <- x.guard(func() error {
+		err := x.guard(func() error {
 			return t.copy(up, down, fromClient, x.bound(x.phases.requestBodyFilter))
 		})
+		if err != nil { // also that of a filter that panicked
+			up.Kill()
+			down.Kill()
+		}
+		done <- err
 	}()
 	err = x.guard(func() error { return t.copy(down, up, fromPeer, x.bound(x.tunnelDownFilter())) })
 	if err != nil {
 		up.Kill()
 		down.Kill()
 	}
-	if uerr := <-done; err == nil {
+	uerr := <-done
+	if err == errTunnelIdle || uerr == errTunnelIdle { // of the other it is the consequence
+		return nil
+	}
+	if err == nil {
 		err = uerr
 	}
-	if err == errTunnelIdle {
-		return nil
+	if err != nil && x.conn.killed.Load() {
+		err = killedError("tunnel")
 	}
 	if err != nil {
 		x.down.Abort()
@@ -168,6 +177,8 @@ func (r *tunnelReader) next(t *tunnel) (*bytebuf.Buf, error) {
 		if t.idle > 0 {
 			left := max(t.idle-idle, time.Millisecond)
 			r.src.EnsureRead(now, left/2, left)
+		} else {
+			r.src.ArmRead(time.Time{}) // none that an earlier wait has left
 		}
 		r.buf, r.err = nil, nil
 		err := r.src.Loop(r.step)

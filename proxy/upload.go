@@ -17,6 +17,12 @@ import (
 func (x *exchange) sendRequest() error {
 	head := &x.head
 	hasBody := x.down.Request().Length != 0
+	if x.bodyErr != nil {
+		return x.bodyErr // what is left of the body is not the body
+	}
+	if !hasBody && head.Length < 0 {
+		head.Length = 0
+	}
 	if err := x.up.WriteHead(head, x.upgrade(), x.trailersOK, !hasBody); err != nil || !hasBody {
 		return err
 	}

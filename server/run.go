@@ -48,6 +48,7 @@ func newRun(ctx context.Context, s *Server, services []*Service) *run {
 // end frees what newRun has made.
 func (r *run) end() {
 	r.cancelBackground()
+	r.connector.Close()
 	r.orders.end()
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/belay-proxy/belay/config"
 	"github.com/belay-proxy/belay/listener"
+	"github.com/belay-proxy/belay/upstream"
 )
 
 // Config configures a Server. The zero Config is ready to use. A Config must
@@ -70,6 +71,8 @@ type Server struct {
 	logs     logs
 	log      *slog.Logger
 
+	connector *upstream.Connector
+
 	current Phase // used by Run only
 
 	mu       sync.Mutex
@@ -98,6 +101,10 @@ func New(cfg Config) (*Server, error) {
 		s.log.Warn("part of the log levels is ignored", "err", specErr)
 	}
 	if err := s.load(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.connector, err = newConnector(s.settings); err != nil {
 		return nil, err
 	}
 	opts := cfg.Options

@@ -86,7 +86,7 @@ mine: {rate: 7}
 		Options: Options{ConfFile: file}, Signals: signals, Sections: []config.Section{{Key: "mine", Value: &mine}},
 	})
 	c := s.Settings()
-	if c.Threads != 2 || c.PIDFile != "/tmp/load_balancer.pid" || c.MaxRetries != 16 || mine.Rate != 7 {
+	if c.Threads != 2 || c.PIDFile != "/tmp/load_balancer.pid" || c.MaxRetries != 3 || mine.Rate != 7 {
 		t.Errorf("settings %+v, section %+v", c, mine)
 	}
 	s.Background("bg", idle)

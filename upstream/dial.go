@@ -22,6 +22,9 @@ import (
 
 // dial connects to p. Its error is a *proxyerr.Error.
 func (c *Connector) dial(ctx context.Context, p *Peer) (net.Conn, error) {
+	if err := p.validate(c.cfg.Dial != nil); err != nil {
+		return nil, &proxyerr.Error{Source: proxyerr.Internal, Addr: p.Addr, Op: "dial", Kind: proxyerr.InternalFailure, Err: err}
+	}
 	if p.TLS {
 		return nil, &proxyerr.Error{Source: proxyerr.Internal, Addr: p.Addr, Op: "dial", Kind: proxyerr.Unsupported,
 			Err: errors.New("TLS to peers is not available in this version")}
@@ -48,165 +51,150 @@ func (c *Connector) dial(ctx context.Context, p *Peer) (net.Conn, error) {
 
 // dialAddr makes the transport connection: to p, or to its proxy.
 func (c *Connector) dialAddr(ctx context.Context, p *Peer) (net.Conn, error) {
-	addr := p.Addr
-	if p.Proxy != nil {
-		addr = p.Proxy.Addr
+	nw, addr := network(p.dialAddr())
+	dial := p.Dial
+	if dial == nil {
+		dial = c.cfg.Dial
 	}
-	nw, addr := network(addr)
-	if f := cmp2(p.Dial, c.cfg.Dial); f != nil {
-		return f(ctx, nw, addr)
+	if dial == nil {
+		return c.dialSocket(ctx, p, nw, addr)
 	}
-	if nw == "unix" {
-		return new(net.Dialer).DialContext(ctx, nw, addr)
-	}
-	return c.dialTCP(ctx, p, nw, addr)
-}
-
-// cmp2 returns the first of two functions that is not nil.
-func cmp2(a, b func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-func (c *Connector) dialTCP(ctx context.Context, p *Peer, nw, addr string) (net.Conn, error) {
-	local := c.localAddr(p, isIPv6(addr))
-	if p.BindPortMax == 0 {
-		return c.dialFrom(ctx, p, nw, addr, local)
-	}
-	nc, err := c.dialRange(ctx, p, nw, addr, local)
-	if err != nil && p.BindFallback && errors.Is(err, syscall.EADDRNOTAVAIL) {
-		return c.dialFrom(ctx, p, nw, addr, netip.AddrPortFrom(local.Addr(), 0))
+	nc, err := dial(ctx, nw, addr)
+	if err == nil && nc == nil {
+		err = errNoConn
 	}
 	return nc, err
 }
 
-func isIPv6(addr string) bool { return strings.HasPrefix(addr, "[") }
-
-// dialFrom dials from a local address.
-func (c *Connector) dialFrom(ctx context.Context, p *Peer, nw, addr string, local netip.AddrPort) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: keepAliveConfig(p.KeepAlive), Control: p.control(local, 0)}
-	if local.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(local)
+// dialSocket connects a socket with p's options.
+func (c *Connector) dialSocket(ctx context.Context, p *Peer, nw, addr string) (net.Conn, error) {
+	if nw == "unix" || !p.BindTo.IsValid() {
+		return c.dialFrom(ctx, p, nw, addr, netip.AddrPort{}, 0)
 	}
-	return d.DialContext(ctx, nw, addr)
+	nc, err := c.dialFrom(ctx, p, nw, addr, p.BindTo, p.BindPortMax)
+	if p.BindFallback && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EADDRINUSE)) {
+		return c.dialFrom(ctx, p, nw, addr, netip.AddrPortFrom(p.BindTo.Addr(), 0), 0)
+	}
+	return nc, err
 }
 
-// dialRange dials from a port of p's range, chosen by the kernel at connect.
-func (c *Connector) dialRange(ctx context.Context, p *Peer, nw, addr string, local netip.AddrPort) (net.Conn, error) {
+// dialFrom connects from a local address; the zero AddrPort leaves it to the
+// Connector's Config. portMax, if not 0, makes the kernel choose the port, from
+// local.Port() to portMax, when it connects.
+func (c *Connector) dialFrom(ctx context.Context, p *Peer, nw, addr string, local netip.AddrPort, portMax uint16) (net.Conn, error) {
 	d := net.Dialer{
-		KeepAliveConfig: keepAliveConfig(p.KeepAlive),
-		Control:         p.control(local, p.BindPortMax),
-		LocalAddr:       net.TCPAddrFromAddrPort(netip.AddrPortFrom(local.Addr(), 0)),
+		KeepAlive:       -1, // off, if KeepAliveConfig does not turn it on
+		KeepAliveConfig: p.KeepAlive.config(),
+		Control: func(network, address string, rc syscall.RawConn) error {
+			return c.control(p, network, address, rc, local, portMax)
+		},
 	}
-	return d.DialContext(ctx, nw, addr)
+	if local.IsValid() {
+		from := local
+		if portMax != 0 {
+			from = netip.AddrPortFrom(local.Addr(), 0)
+		}
+		d.LocalAddr = net.TCPAddrFromAddrPort(from)
+	}
+	nc, err := d.DialContext(ctx, nw, addr)
+	if err != nil || portMax == 0 {
+		return nc, err
+	}
+	// A kernel that does not know the option, or to which the range is not
+	// part of its own, ignores it.
+	if port := nc.LocalAddr().(*net.TCPAddr).AddrPort().Port(); port < local.Port() || port > portMax {
+		nc.Close()
+		return nil, fmt.Errorf("local port %d is not from %d to %d: %w", port, local.Port(), portMax, syscall.EADDRNOTAVAIL)
+	}
+	return nc, nil
 }
 
-func keepAliveConfig(k KeepAlive) net.KeepAliveConfig {
-	return net.KeepAliveConfig{
-		Enable:   k.Idle >= 0,
-		Idle:     k.Idle,
-		Interval: k.Interval,
-		Count:    k.Count,
+// control sets the options of a socket before it connects.
+func (c *Connector) control(p *Peer, network, address string, rc syscall.RawConn, local netip.AddrPort, portMax uint16) error {
+	var err error
+	cerr := rc.Control(func(fd uintptr) {
+		if err = setSocketOptions(int(fd), network, p); err != nil || network == "unix" {
+			return
+		}
+		if portMax != 0 || local.IsValid() && local.Port() == 0 {
+			err = setLatePort(int(fd), local.Port(), portMax)
+		}
+		if from := c.localAddr(network); err == nil && !local.IsValid() && from.IsValid() {
+			// Here, and not by LocalAddr, because only now it is known to
+			// which address of a host name this connection goes.
+			err = bindLatePort(int(fd), from)
+		}
+	})
+	if err := cmp.Or(cerr, err); err != nil {
+		return fmt.Errorf("%w: %w", errSocketOption, err)
 	}
-}
-
-// control returns the function that sets p's socket options before connect.
-// portMax, if not 0, restricts the local port to local.Port() to portMax.
-func (p *Peer) control(local netip.AddrPort, portMax uint16) func(network, address string, rc syscall.RawConn) error {
-	return func(network, address string, rc syscall.RawConn) error {
-		var err error
-		cerr := rc.Control(func(fd uintptr) {
-			err = setSocketOptions(int(fd), strings.HasSuffix(network, "6"), p, local, portMax)
-		})
-		if err := cmp.Or(cerr, err); err != nil {
-			return fmt.Errorf("socket option: %w", err)
-		}
-		if p.Control != nil {
-			return p.Control(network, address, rc)
-		}
+	if p.Control == nil {
 		return nil
 	}
+	if err := p.Control(network, address, rc); err != nil {
+		return fmt.Errorf("%w: Peer.Control: %w", errSocketOption, err)
+	}
+	return nil
 }
+
+// localAddr chooses one of the Connector's addresses to connect from, the
+// zero Addr if the system shall.
+func (c *Connector) localAddr(network string) netip.Addr {
+	from := c.cfg.BindIPv4
+	if network == "tcp6" {
+		from = c.cfg.BindIPv6
+	}
+	if len(from) == 0 {
+		return netip.Addr{}
+	}
+	return from[rand.IntN(len(from))]
+}
+
+// config returns k as package net wants it, with the defaults that make a
+// silent loss of the peer's machine known within 15 seconds.
+func (k KeepAlive) config() net.KeepAliveConfig {
+	return net.KeepAliveConfig{
+		Enable:   k.Idle >= 0,
+		Idle:     cmp.Or(k.Idle, 5*time.Second),
+		Interval: cmp.Or(k.Interval, 5*time.Second),
+		Count:    cmp.Or(k.Count, 2),
+	}
+}
+
+// The causes of failures that are not the peer's fault.
+var (
+	errNoConn       = errors.New("Dial returned neither connection nor error")
+	errSocketOption = errors.New("set up socket")
+)
 
 // dialError classifies the failure of a dial. Nothing has been sent, so every
 // kind permits another attempt but those that would fail in the same way.
 func dialError(ctx context.Context, p *Peer, err error) error {
 	e := &proxyerr.Error{Source: proxyerr.Upstream, Addr: p.Addr, Op: "dial", Kind: proxyerr.ConnectFailed,
 		Retry: proxyerr.RetryAlways, Err: err}
+	is := func(targets ...error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	switch {
-	case errors.Is(err, errProxyRefused):
-		e.Kind = proxyerr.ConnectProxy
 	case errors.Is(ctx.Err(), context.Canceled):
 		e.Kind, e.Retry = proxyerr.Canceled, proxyerr.RetryNever
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT),
-		isDNS && dns.IsTimeout:
+	case ctx.Err() != nil, isDNS && dns.IsTimeout,
+		is(context.DeadlineExceeded, os.ErrDeadlineExceeded, syscall.ETIMEDOUT):
 		e.Kind = proxyerr.ConnectTimeout
-	case errors.Is(err, syscall.ECONNREFUSED):
-		e.Kind = proxyerr.ConnectRefused
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
-		e.Kind = proxyerr.ConnectNoRoute
-	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EADDRINUSE):
+	case is(errProxyRefused):
+		e.Kind = proxyerr.ConnectProxy
+	case is(errNoConn):
+		e.Source, e.Kind = proxyerr.Internal, proxyerr.InternalFailure
+	case is(syscall.EADDRNOTAVAIL, syscall.EADDRINUSE):
 		// Our own addresses or ports are used up: not the peer's fault.
 		e.Source, e.Kind = proxyerr.Internal, proxyerr.BindFailed
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EACCES):
+	case is(errSocketOption, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.EACCES):
 		e.Source, e.Kind = proxyerr.Internal, proxyerr.SocketFailed
+	case is(syscall.ECONNREFUSED):
+		e.Kind = proxyerr.ConnectRefused
+	case is(syscall.ENETUNREACH, syscall.EHOSTUNREACH):
+		e.Kind = proxyerr.ConnectNoRoute
 	}
 	return e
-}
-
-// errProxyRefused is the cause of a CONNECT that was not answered with 2xx.
-var errProxyRefused = errors.New("proxy did not answer 2xx")
-
-// maxProxyHead limits the answer to CONNECT, in bytes.
-const maxProxyHead = 16 << 10
-
-// connectThrough asks the proxy at the other end of nc for a tunnel to p. It
-// closes nc if it fails.
-func connectThrough(ctx context.Context, nc net.Conn, p *Peer) (_ net.Conn, err error) {
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		if !stop() && err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			nc.Close()
-		}
-	}()
-	b := []byte("CONNECT " + p.Addr + " HTTP/1.1\r\nHost: " + p.Addr + "\r\n")
-	for i := 0; i+1 < len(p.Proxy.Header); i += 2 {
-		if strings.ContainsAny(p.Proxy.Header[i]+p.Proxy.Header[i+1], "\r\n\x00") {
-			return nil, fmt.Errorf("invalid Proxy.Header %q", p.Proxy.Header[i])
-		}
-		b = append(b, p.Proxy.Header[i]+": "+p.Proxy.Header[i+1]+"\r\n"...)
-	}
-	if _, err := nc.Write(append(b, "\r\n"...)); err != nil {
-		return nil, fmt.Errorf("ask proxy: %w", err)
-	}
-	if err := readProxyAnswer(nc); err != nil {
-		return nil, fmt.Errorf("read answer of proxy: %w", err)
-	}
-	return nc, nil
-}
-
-// readProxyAnswer reads the head of the answer byte by byte, so as not to
-// take anything of what the peer says first.
-func readProxyAnswer(nc net.Conn) error {
-	var head []byte
-	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
-		var c [1]byte
-		if _, err := io.ReadFull(nc, c[:]); err != nil {
-			return err
-		}
-		if head = append(head, c[0]); len(head) > maxProxyHead {
-			return fmt.Errorf("%w: head of more than %d bytes", errProxyRefused, maxProxyHead)
-		}
-	}
-	line, _, _ := strings.Cut(string(head), "\r\n")
-	if len(line) < len("HTTP/1.1 200") || !strings.HasPrefix(line, "HTTP/1.") || line[8] != ' ' || line[9] != '2' {
-		return fmt.Errorf("%w: %q", errProxyRefused, line)
-	}
-	return nil
 }

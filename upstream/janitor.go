@@ -51,7 +51,13 @@ func (s *idleSet) sweep(now time.Time) {
 	}
 	old := s.removeFirstLocked(n)
 	s.mu.Unlock()
-	kept := slices.DeleteFunc(old, func(c *Conn) bool { return !c.keepable(now) })
+	kept := slices.DeleteFunc(old, func(c *Conn) bool {
+		if c.expired(now) {
+			c.disconnect()
+			return true
+		}
+		return !c.usable()
+	})
 	if len(kept) == 0 {
 		return
 	}

@@ -59,7 +59,9 @@ func main() {
 	}, f.backends()...)
 	check(err)
 	lb := &loadBalancer{backends: backends, log: srv.Logger("loadbalancer")}
-	p, err := proxy.New(proxy.Config{MaxRetries: f.maxRetries(), Logger: srv.Logger("proxy")}, proxy.Hooks[state]{
+	cfg := srv.ProxyConfig()
+	cfg.MaxRetries = f.maxRetries()
+	p, err := proxy.New(cfg, proxy.Hooks[state]{
 		UpstreamPeer:          lb.upstreamPeer,
 		UpstreamRequestFilter: lb.upstreamRequestFilter,
 	})

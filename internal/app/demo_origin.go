@@ -17,7 +17,7 @@ import (
 // name, a count, and the request as it saw it.
 type demoOrigin struct {
 	name     string
-	addr     string // the same each time it starts
+	addr     string // the same each time it starts; does not change
 	requests atomic.Int64
 
 	mu     sync.Mutex
@@ -27,8 +27,13 @@ type demoOrigin struct {
 
 // startOrigin starts an origin on a free port of 127.0.0.1.
 func startOrigin(name string) (*demoOrigin, error) {
-	o := &demoOrigin{name: name, addr: "127.0.0.1:0"}
-	return o, o.start()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	o := &demoOrigin{name: name, addr: l.Addr().String()}
+	o.serveLocked(l)
+	return o, nil
 }
 
 // start makes an origin that is down answer again.
@@ -42,11 +47,15 @@ func (o *demoOrigin) start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", o.name, err)
 	}
-	o.addr = l.Addr().String()
+	o.serveLocked(l)
+	return nil
+}
+
+// serveLocked serves on l until stop.
+func (o *demoOrigin) serveLocked(l net.Listener) {
 	srv := &http.Server{Handler: http.HandlerFunc(o.answer)}
 	o.server = srv
-	o.serve.Go(func() { _ = srv.Serve(l) }) // until stop
-	return nil
+	o.serve.Go(func() { _ = srv.Serve(l) })
 }
 
 // stop ends an origin as a crash would: its connections are closed, whatever
