@@ -65,9 +65,7 @@ func (o *output) write(data, tail []byte) error {
 	}
 	n, err := o.conn.Write(head, data, tail, o.timeout)
 	o.sent += int64(n)
-	if o.buf != nil {
-		o.buf.B = o.buf.B[:0]
-	}
+	o.release() // nothing is held while the other side takes its time
 	if err != nil {
 		o.failed = true
 	}

@@ -60,23 +60,23 @@ const crlf = "\r\n"
 
 // headEnd returns the length of the head at the start of b, its empty line
 // included, or 0 if b does not hold a whole head. scanned is the number of
-// bytes that an earlier call has already looked at. A line of the part looked
-// at that is not ended by CRLF is an error at once, so that a client that
-// sends bare LFs is not left waiting.
+// bytes that an earlier call has already looked at. A line that is not ended
+// by CRLF is an error at once, so that a client that sends bare LFs is not
+// left waiting.
 func headEnd(b []byte, scanned int) (n int, err error) {
-	start := max(scanned-3, 0)
-	if i := bytes.Index(b[start:], []byte("\r\n\r\n")); i >= 0 {
-		return start + i + 4, nil
-	}
-	for rest := b[scanned:]; ; {
-		i := bytes.IndexByte(rest, '\n')
-		if i < 0 {
+	for i := max(scanned-3, 0); ; {
+		lf := bytes.IndexByte(b[i:], '\n')
+		if lf < 0 {
 			return 0, nil
 		}
-		if at := len(b) - len(rest) + i; at == 0 || b[at-1] != '\r' {
+		i += lf
+		if i == 0 || b[i-1] != '\r' {
 			return 0, errBareLF
 		}
-		rest = rest[i+1:]
+		i++
+		if i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' {
+			return i + 2, nil
+		}
 	}
 }
 

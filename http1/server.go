@@ -200,6 +200,9 @@ func (c *ServerConn) armHead() {
 func (c *ServerConn) serve() {
 	s := c.stream
 	c.served++
+	if s.body.done {
+		c.in.release() // it is not needed while the request is served
+	}
 	c.handle(s)
 	c.next = s.finish()
 	c.stream = nil

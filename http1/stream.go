@@ -28,6 +28,7 @@ type ServerStream struct {
 	out  output
 
 	arrived   atomic.Bool // the whole body has, be it read or not
+	received  atomic.Int64
 	keepAlive bool
 	headSent  bool // a final head, or 101
 	aborted   bool
@@ -113,6 +114,7 @@ func (s *ServerStream) ReadBody() (piece []byte, last bool, err error) {
 	if err != nil {
 		return nil, false, s.readError(err)
 	}
+	s.received.Store(s.body.received)
 	if s.body.complete() {
 		s.arrived.Store(true)
 	}
@@ -126,8 +128,9 @@ func (s *ServerStream) BodyBuffered() bool { return s.body.buffered() }
 // has returned the last piece.
 func (s *ServerStream) Trailers() *header.Fields { return &s.body.trailers }
 
-// BodyReceived returns the number of body bytes read so far.
-func (s *ServerStream) BodyReceived() int64 { return s.body.received }
+// BodyReceived returns the number of body bytes read so far. It may be called
+// from any goroutine.
+func (s *ServerStream) BodyReceived() int64 { return s.received.Load() }
 
 // InterruptReading makes a ReadBody that waits on another goroutine, and all
 // later ones, return an error, until ResumeReading.
@@ -178,7 +181,9 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 	}
 	s.headSent = true
 	kind, length := s.framing(res, last)
-	if s.conn.draining.Load() || s.conn.cfg.Draining() || kind == bodyUntilClose || !s.arrived.Load() {
+	if s.conn.draining.Load() || s.conn.cfg.Draining() || kind == bodyUntilClose || !s.arrived.Load() ||
+		s.req.Method == "CONNECT" && res.Status >= 300 {
+		// What follows a refused CONNECT may have been meant for the tunnel.
 		s.keepAlive = false
 	}
 	p := s.out.pending()

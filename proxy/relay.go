@@ -117,7 +117,9 @@ func (x *exchange) cleanHead() {
 func (x *exchange) dropped(name string, nominated []string) bool {
 	switch len(name) {
 	case len("Content-Length"):
-		return false
+		if header.EqualName(name, "Content-Length") {
+			return false
+		}
 	case len("Trailer"): // and Upgrade
 		if header.EqualName(name, "Trailer") {
 			return x.res.Length >= 0 // there will be none

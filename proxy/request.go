@@ -72,7 +72,9 @@ func (c *fieldCopier) passes(name, value string) bool {
 			return false
 		}
 	case len("Host"):
-		return true // the one field that Connection cannot remove
+		if is("Host") {
+			return true // the one field that Connection cannot remove
+		}
 	case len("Expect"):
 		if is("Expect") {
 			return !c.x.bodyReady && !c.x.down.BodyComplete() && c.x.replay.empty()

@@ -1,7 +1,7 @@
 // Copyright 2026 The belay authors
 // SPDX-License-Identifier: Apache-2.0
 
-package upstreampackage upstream
+package upstream
 
 import (
 	"bytes"
@@ -15,13 +15,13 @@ import (
 )
 
 // errProxyRefused is the cause of a CONNECT that was not answered with 2xx.
-var errProxyRefused = errors.New("proxy did not answer 2xx")
+var errProxyRefused = errors.New("no tunnel through proxy")
 
 // maxProxyHead limits the answer to CONNECT, in bytes.
 const maxProxyHead = 16 << 10
 
 // connectThrough asks the proxy at the other end of nc for a tunnel to p. It
-// closes nc if it fails.
+// closes nc if it fails or ctx ends before it is done. p has been validated.
 func connectThrough(ctx context.Context, nc net.Conn, p *Peer) (_ net.Conn, err error) {
 	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
@@ -34,36 +34,34 @@ func connectThrough(ctx context.Context, nc net.Conn, p *Peer) (_ net.Conn, err 
 	}()
 	b := []byte("CONNECT " + p.Addr + " HTTP/1.1\r\nHost: " + p.Addr + "\r\n")
 	for i := 0; i+1 < len(p.Proxy.Header); i += 2 {
-		if strings.ContainsAny(p.Proxy.Header[i]+p.Proxy.Header[i+1], "\r\n\x00") {
-			return nil, fmt.Errorf("invalid Proxy.Header %q", p.Proxy.Header[i])
-		}
 		b = append(b, p.Proxy.Header[i]+": "+p.Proxy.Header[i+1]+"\r\n"...)
 	}
 	if _, err := nc.Write(append(b, "\r\n"...)); err != nil {
-		return nil, fmt.Errorf("ask proxy: %w", err)
+		return nil, fmt.Errorf("%w: ask: %w", errProxyRefused, err)
 	}
 	if err := readProxyAnswer(nc); err != nil {
-		return nil, fmt.Errorf("read answer of proxy: %w", err)
+		return nil, fmt.Errorf("%w: %w", errProxyRefused, err)
 	}
 	return nc, nil
 }
 
 // readProxyAnswer reads the head of the answer byte by byte, so as not to
-// take anything of what the peer says first.
+// take anything of what the peer says first: a 2xx has no body, whatever its
+// fields say (RFC 9110 section 9.3.6).
 func readProxyAnswer(nc net.Conn) error {
 	var head []byte
 	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
 		var c [1]byte
 		if _, err := io.ReadFull(nc, c[:]); err != nil {
-			return err
+			return fmt.Errorf("read answer: %w", err)
 		}
 		if head = append(head, c[0]); len(head) > maxProxyHead {
-			return fmt.Errorf("%w: head of more than %d bytes", errProxyRefused, maxProxyHead)
+			return fmt.Errorf("answer has a head of more than %d bytes", maxProxyHead)
 		}
 	}
 	line, _, _ := strings.Cut(string(head), "\r\n")
 	if len(line) < len("HTTP/1.1 200") || !strings.HasPrefix(line, "HTTP/1.") || line[8] != ' ' || line[9] != '2' {
-		return fmt.Errorf("%w: %q", errProxyRefused, line)
+		return fmt.Errorf("it answered %q", line)
 	}
 	return nil
 }

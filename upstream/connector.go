@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -23,8 +22,9 @@ import (
 // Config configures a Connector. The zero Config is ready to use. A Config
 // must not be modified after it has been passed to New.
 type Config struct {
-	// Dial connects to an address. Nil means net.Dialer.DialContext with the
-	// socket options of the peer, which a Dial function has to see to itself.
+	// Dial connects to an address; network is "tcp" or "unix". It must
+	// return once ctx ends. Nil means net.Dialer.DialContext with the socket
+	// options of the peer, which a Dial function has to see to itself.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// ConnectTimeout bounds the dial of one attempt. Zero means 5 seconds;
@@ -57,7 +57,8 @@ type Config struct {
 	MaxIdle int
 
 	// BindIPv4 and BindIPv6 are local addresses to connect from, one chosen
-	// at random per connection. Empty means that the system chooses.
+	// at random per connection, of the family of the address that it goes
+	// to. Empty means that the system chooses. Peer.BindTo takes precedence.
 	BindIPv4, BindIPv6 []netip.Addr
 
 	// RootCAs verify the certificates of TLS peers. Nil means the system's.
@@ -79,8 +80,8 @@ func (c Config) Validate() error {
 		}
 	}
 	for _, a := range c.BindIPv6 {
-		if !a.Is6() || a.Is4In6() {
-			errs = append(errs, fmt.Errorf("upstream: BindIPv6 has %v, want an IPv6 address", a))
+		if !a.Is6() || a.Is4In6() || a.Zone() != "" {
+			errs = append(errs, fmt.Errorf("upstream: BindIPv6 has %v, want an IPv6 address without zone", a))
 		}
 	}
 	errs = append(errs, c.Limits.Validate())
@@ -204,9 +205,11 @@ func (c *Connector) Idle(p *Peer, watch http1.Watcher) *Conn {
 // most ConnectTimeout, or less if ctx ends first. The caller must end with
 // Release or Discard.
 //
-// The error is a *proxyerr.Error with Source Upstream and, as nothing has
-// been sent, RetryAlways; for a failure that is not the peer's fault its
-// Source is Internal.
+// The error is a *proxyerr.Error. Its Source is Upstream, or Internal for a
+// failure that is not the peer's fault: no local port or descriptor left, a
+// socket option that cannot be set, a Peer that Validate refuses. As nothing
+// has been sent it permits another attempt, unless ctx was canceled or that
+// attempt would fail like this one.
 func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Conn, error) {
 	start := time.Now()
 	nc, err := c.dial(ctx, p)
@@ -324,19 +327,4 @@ func (c *Conn) idleLimit() time.Duration {
 		limit = min(limit, max(hint-time.Second, hint/2))
 	}
 	return limit
-}
-
-// localAddr chooses the address to connect from, nil if the system shall.
-func (c *Connector) localAddr(p *Peer, ip6 bool) netip.AddrPort {
-	if p.BindTo.IsValid() {
-		return p.BindTo
-	}
-	from := c.cfg.BindIPv4
-	if ip6 {
-		from = c.cfg.BindIPv6
-	}
-	if len(from) == 0 {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(from[rand.IntN(len(from))], 0)
 }

@@ -4,16 +4,15 @@
 package upstream
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
-	"strings"
+	"slices"
 	"syscall"
 	"time"
 
@@ -49,9 +48,17 @@ func (c *Connector) dial(ctx context.Context, p *Peer) (net.Conn, error) {
 	return nc, nil
 }
 
-// dialAddr makes the transport connection: to p, or to its proxy.
+// firstHop returns the address that is dialed for p: its own or its proxy's.
+func (p *Peer) firstHop() string {
+	if p.Proxy != nil {
+		return p.Proxy.Addr
+	}
+	return p.Addr
+}
+
+// dialAddr makes the transport connection.
 func (c *Connector) dialAddr(ctx context.Context, p *Peer) (net.Conn, error) {
-	nw, addr := network(p.dialAddr())
+	nw, addr := network(p.firstHop())
 	dial := p.Dial
 	if dial == nil {
 		dial = c.cfg.Dial

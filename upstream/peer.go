@@ -7,8 +7,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -19,10 +17,11 @@ import (
 // A Peer says where and how one attempt connects. The zero value of every
 // field but Addr is the usual choice. A Peer must not be modified once it has
 // been given to a Connector: make one per backend and share it between
-// requests.
+// requests. A copy may be changed and is a Peer of its own.
 type Peer struct {
 	// Addr is "host:port", with an IP address or a name that is resolved on
-	// each dial, or "unix:" and the path of a Unix socket.
+	// each dial, or "unix:" and the path of a Unix socket. With a Dial
+	// function it is what that understands.
 	Addr string
 
 	// Group keeps connections apart: peers that differ only in Group do not
@@ -53,12 +52,13 @@ type Peer struct {
 	// ALPN chooses the protocols to offer.
 	ALPN ALPN
 
-	// ConnectTimeout bounds the dial: TCP, and TLS again. Zero means the
-	// Connector's; negative means no limit.
+	// ConnectTimeout bounds the dial, name lookup and Proxy included, and
+	// then again the TLS handshake. Zero means the Connector's; negative
+	// means no limit.
 	ConnectTimeout time.Duration
 
-	// TotalConnectTimeout bounds the dial as a whole: name lookup, TCP and
-	// TLS. Zero and negative mean no limit beyond ConnectTimeout.
+	// TotalConnectTimeout bounds the dial and the TLS handshake together.
+	// Zero and negative mean no limit beyond ConnectTimeout.
 	TotalConnectTimeout time.Duration
 
 	// ReadTimeout bounds each wait for the peer to send something: the
@@ -75,29 +75,33 @@ type Peer struct {
 	IdleTimeout time.Duration
 
 	// BindTo is the local address to connect from. A zero port means any. An
-	// invalid (zero) AddrPort means that the Connector's choice applies.
+	// invalid (zero) AddrPort means that the Connector's choice applies. Of
+	// the addresses of a host name, only those of its family are tried.
 	BindTo netip.AddrPort
 
 	// BindPortMax, if not 0, makes the local port come from the range
-	// BindTo.Port() to BindPortMax (Linux 6.3 and later).
+	// BindTo.Port() to BindPortMax. It needs Linux 6.3, and the range must
+	// be part of the system's (net.ipv4.ip_local_port_range).
 	BindPortMax uint16
 
-	// BindFallback lets the dial use any port if the range has none left.
+	// BindFallback lets the dial use any port if that of BindTo is taken, or
+	// if none of the range can be had.
 	BindFallback bool
 
-	// KeepAlive configures TCP keep-alive probes. The zero value turns them
-	// on with the system's times; Idle < 0 turns them off.
+	// KeepAlive configures TCP keep-alive probes.
 	KeepAlive KeepAlive
 
 	// RecvBuffer and SendBuffer are the sizes of the socket buffers in
-	// bytes. Zero means the system's.
+	// bytes. Zero leaves them to the system, which adapts them; that is
+	// better in most cases. Linux only.
 	RecvBuffer, SendBuffer int
 
 	// DSCP is the differentiated services code point, 0 to 63, of packets to
-	// the peer.
+	// the peer. Linux only.
 	DSCP int
 
-	// FastOpen sends the first bytes with the SYN where the system can.
+	// FastOpen sends the first bytes with the SYN where the system can. A
+	// peer that does not answer then shows only when its response is read.
 	FastOpen bool
 
 	// AllowInvalidContentLength treats a response with an unusable
@@ -108,13 +112,14 @@ type Peer struct {
 	// Proxy connects through an HTTP CONNECT proxy. Nil means directly.
 	Proxy *ConnectProxy
 
-	// Dial replaces the network dial, for virtual and tunnelled transports.
-	// Peers with a Dial function share connections only if they are the same
-	// Peer.
+	// Dial replaces the network dial, for virtual and tunnelled transports;
+	// network is "tcp" or "unix". It must return once ctx ends, and sees to
+	// socket options itself. Peers with a function (Dial, Control, Tracer)
+	// share connections only if they are the same Peer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Control runs on the raw socket before it connects, for options that
-	// have no field here.
+	// Control runs on the raw socket before it connects, after the options
+	// above have been set, for those that have no field here.
 	Control func(network, address string, c syscall.RawConn) error
 
 	// Tracer is told of connections made and ended.
@@ -131,28 +136,48 @@ const (
 	ALPNH2                  // HTTP/2 only
 )
 
-// KeepAlive are the times of TCP keep-alive. Zero fields mean the system's.
+// KeepAlive are the times of TCP keep-alive. With the zero KeepAlive, a
+// connection to a machine that has silently gone ends within 15 seconds if
+// nothing is being sent on it.
 type KeepAlive struct {
-	Idle        time.Duration // before the first probe; negative turns probes off
-	Interval    time.Duration // between probes
-	Count       int           // probes without answer that end the connection
-	UserTimeout time.Duration // how long sent data may stay unacknowledged (Linux)
+	// Idle is how long a connection must be silent before the first probe,
+	// in whole seconds. Zero means 5 seconds; negative turns probes off.
+	Idle time.Duration
+
+	// Interval is the time between probes, in whole seconds. Zero means 5
+	// seconds.
+	Interval time.Duration
+
+	// Count is how many probes without answer end the connection. Zero
+	// means 2.
+	Count int
+
+	// UserTimeout is how long sent data may stay unacknowledged before the
+	// connection is ended. Zero leaves it to the system. Linux only.
+	UserTimeout time.Duration
 }
 
 // ConnectProxy is an HTTP proxy that tunnels to the peer (RFC 9110 section
-// 9.3.6).
+// 9.3.6). Peers share connections only if they share the ConnectProxy. It must
+// not be modified once it is in use.
 type ConnectProxy struct {
-	// Addr is the proxy's "host:port", or "unix:" and a path.
+	// Addr is the proxy's "host:port", or "unix:" and a path. BindTo and the
+	// other options of the socket apply to the connection to the proxy.
 	Addr string
+
 	// Header is sent with the CONNECT request, name and value in turn:
-	// credentials, for example.
+	// credentials, for example. Host is there already.
 	Header []string
 }
 
 // A Tracer is told of the life of upstream connections. Its methods must not
-// block.
+// block, and may be called from several goroutines.
 type Tracer interface {
+	// Connected is called when a connection has been made.
 	Connected(p *Peer, took time.Duration)
+
+	// Disconnected is called once for each connection made, when it is
+	// closed.
 	Disconnected(p *Peer)
 }
 
@@ -184,35 +209,4 @@ func (p *Peer) Authority() string {
 		return "localhost"
 	}
 	return p.Addr
-}
-
-// Validate returns every problem with p, joined, or nil.
-func (p *Peer) Validate() error {
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("upstream: "+format, args...)) }
-	switch nw, addr := network(p.Addr); nw {
-	case "unix":
-		if addr == "" {
-			bad("Peer.Addr %q has no path", p.Addr)
-		}
-	default:
-		if _, port, err := net.SplitHostPort(addr); err != nil {
-			bad("Peer.Addr %q: want host:port or unix:/path", p.Addr)
-		} else if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
-			bad("Peer.Addr %q: invalid port", p.Addr)
-		}
-	}
-	if p.DSCP < 0 || p.DSCP > 63 {
-		bad("Peer.DSCP is %d, want 0 to 63", p.DSCP)
-	}
-	if p.RecvBuffer < 0 || p.SendBuffer < 0 {
-		bad("Peer.RecvBuffer and SendBuffer are %d and %d, want at least 0", p.RecvBuffer, p.SendBuffer)
-	}
-	if p.BindPortMax != 0 && p.BindPortMax < p.BindTo.Port() {
-		bad("Peer.BindPortMax is %d, less than the port of BindTo %v", p.BindPortMax, p.BindTo)
-	}
-	if p.Proxy != nil && len(p.Proxy.Header)%2 != 0 {
-		bad("Peer.Proxy.Header has a name without a value")
-	}
-	return errors.Join(errs...)
 }

@@ -5,14 +5,19 @@
 
 package upstream
 
-import (
-	"errors"
-	"net/netip"
-)
+import "errors"
 
-// setSocketOptions refuses the options that need Linux.
-func setSocketOptions(_ int, _ bool, p *Peer, _ netip.AddrPort, portMax uint16) error {
-	if p.RecvBuffer > 0 || p.SendBuffer > 0 || p.DSCP > 0 || p.FastOpen || p.KeepAlive.UserTimeout > 0 || portMax != 0 {
+// setSocketOptions refuses the options that need Linux. FastOpen is a wish.
+func setSocketOptions(_ int, _ string, p *Peer) error {
+	if p.RecvBuffer > 0 || p.SendBuffer > 0 || p.DSCP > 0 || p.KeepAlive.UserTimeout > 0 {
+		return errors.ErrUnsupported
+	}
+	return nil
+}
+
+// setLatePort is an optimisation, except for the range.
+func setLatePort(_ int, _, max uint16) error {
+	if max != 0 {
 		return errors.ErrUnsupported
 	}
 	return nil

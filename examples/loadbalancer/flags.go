@@ -18,7 +18,7 @@ type flags struct {
 	http        string
 	to          []string
 	healthCheck bool
-	retries     int
+	retries     int // negative if not given
 }
 
 // add declares the options.
@@ -30,8 +30,8 @@ func (f *flags) add(fs *flag.FlagSet) {
 			return nil
 		})
 	fs.BoolVar(&f.healthCheck, "health-check", true, "connect to each backend every second")
-	f.retries = 3
-	fs.Func("retries", "how many `attempts` may follow the first; 0 means none (default 3)", func(s string) error {
+	f.retries = -1
+	fs.Func("retries", "how many `attempts` may follow the first; 0 means none (default max_retries of the configuration, or 16)", func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 0 {
 			return errors.New("want a number, 0 or more")
@@ -63,10 +63,13 @@ func (f *flags) checker() health.Checker {
 	return &health.TCPChecker{}
 }
 
-// maxRetries returns --retries as proxy.Config has it, where zero means the
-// default.
-func (f *flags) maxRetries() int {
-	if f.retries == 0 {
+// maxRetries returns --retries as proxy.Config has it, where negative means
+// none, or what the configuration says if it was not given.
+func (f *flags) maxRetries(configured int) int {
+	switch {
+	case f.retries < 0:
+		return configured
+	case f.retries == 0:
 		return -1
 	}
 	return f.retries

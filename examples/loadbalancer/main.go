@@ -60,7 +60,7 @@ func main() {
 	check(err)
 	lb := &loadBalancer{backends: backends, log: srv.Logger("loadbalancer")}
 	cfg := srv.ProxyConfig()
-	cfg.MaxRetries = f.maxRetries()
+	cfg.MaxRetries = f.maxRetries(cfg.MaxRetries)
 	p, err := proxy.New(cfg, proxy.Hooks[state]{
 		UpstreamPeer:          lb.upstreamPeer,
 		UpstreamRequestFilter: lb.upstreamRequestFilter,

@@ -69,9 +69,9 @@ func responseBodyFilter(_ *proxy.Session, st *state, chunk []byte, last bool) ([
 	return yamlFromJSON(st.body)
 }
 
-func newProxy(backend string) (*proxy.Proxy, error) {
+func newProxy(cfg proxy.Config, backend string) (*proxy.Proxy, error) {
 	peer := &upstream.Peer{Addr: backend}
-	return proxy.New(proxy.Config{}, proxy.Hooks[state]{
+	return proxy.New(cfg, proxy.Hooks[state]{
 		UpstreamPeer:          func(*proxy.Session, *state) (*upstream.Peer, error) { return peer, nil },
 		UpstreamRequestFilter: upstreamRequestFilter,
 		ResponseFilter:        responseFilter,
@@ -89,7 +89,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	p, err := newProxy(backend)
+	p, err := newProxy(srv.ProxyConfig(), backend)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
 )
 
@@ -14,7 +15,7 @@ import (
 func start(t *testing.T, opts ...proxytest.OriginOption) (*proxytest.Client, *proxytest.Origin) {
 	t.Helper()
 	origin := proxytest.NewOrigin(t, opts...)
-	p, err := newProxy(origin.Addr())
+	p, err := newProxy(proxy.Config{}, origin.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,15 @@ import (
 // DefaultListen is where a Proxy listens that is not told otherwise: for this
 // machine only.
 const DefaultListen = "127.0.0.1:8080"
+
+const (
+	defaultRetries = 3
+
+	// poolSize is how many idle connections to backends are kept, for one
+	// backend and for all. It is more than a busy load balancer has, so that
+	// under steady load no connection is made anew.
+	poolSize = 8192
+)
 
 // ProxyConfig says what a load balancer does. Backends are required; the zero
 // value of every other field is the usual choice.
@@ -104,10 +114,15 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 	p := &Proxy{cfg: cfg}
 	var err error
 	p.server, err = server.New(server.Config{
-		Settings: &config.Config{Threads: cfg.Threads, GracePeriod: cfg.GracePeriod},
-		Logger:   cfg.Logger,
-		Signals:  cfg.Signals,
-		OnPhase:  p.onPhase,
+		Settings: &config.Config{
+			Threads:                   cfg.Threads,
+			GracePeriod:               cfg.GracePeriod,
+			MaxRetries:                cmp.Or(cfg.MaxRetries, defaultRetries),
+			UpstreamKeepalivePoolSize: poolSize,
+		},
+		Logger:  cfg.Logger,
+		Signals: cfg.Signals,
+		OnPhase: p.onPhase,
 	})
 	if err != nil {
 		return nil, err
@@ -156,7 +171,7 @@ func (p *Proxy) newHandler() (*proxy.Proxy, error) {
 	if p.cfg.OnRequest != nil {
 		hooks.Log = p.log
 	}
-	return proxy.New(proxy.Config{MaxRetries: p.cfg.MaxRetries, Logger: p.server.Logger("proxy")}, hooks)
+	return proxy.New(p.server.ProxyConfig(), hooks)
 }
 
 func (p *Proxy) upstreamPeer(_ *proxy.Session, st *state) (*upstream.Peer, error) {
