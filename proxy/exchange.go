@@ -224,7 +224,7 @@ func (x *exchange) exchangeWith(peer *upstream.Peer) error {
 // finishAttempt gives the connection back. Before that it ends an upload that
 // goes on though the attempt is over.
 func (x *exchange) finishAttempt(err error) {
-	if err := x.stopUpload(); err != nil && x.waitErr == nil {
+	if err := x.stopUpload(err); err != nil && x.waitErr == nil {
 		x.waitErr = err
 	}
 	x.conn.using(nil)

@@ -6,6 +6,7 @@ package proxy
 import (
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/belay-proxy/belay/internal/bytebuf"
 	"github.com/belay-proxy/belay/proxyerr"
@@ -78,6 +79,7 @@ func (x *exchange) sendPiece(piece []byte, last bool) (err error) {
 type upload struct {
 	x         *exchange
 	done      chan struct{}
+	lastPiece atomic.Bool // is about to be sent
 	stopping  atomic.Bool
 	failed    atomic.Pointer[uploadError]
 	completed bool // sent to its end; valid after done
@@ -149,6 +151,7 @@ func (u *upload) run() error {
 			return err
 		}
 		x.replay.add(piece, last, x.proxy.cfg.MaxReplayBytes)
+		u.lastPiece.Store(last)
 		if err := x.sendPiece(piece, last); err != nil || last {
 			return err
 		}
@@ -160,13 +163,23 @@ func (u *upload) run() error {
 	}
 }
 
+// lastPieceGrace is how long an upload may take to end when the response has
+// been read: usually it has sent all and just not been scheduled since.
+const lastPieceGrace = 20 * time.Millisecond
+
 // stopUpload ends an upload that is still going on and waits for its
-// goroutine. It returns the error that explains a failed exchange, if the
-// upload had one.
-func (x *exchange) stopUpload() error {
+// goroutine. err is the outcome of the attempt. It returns the error that
+// explains a failed exchange, if the upload had one.
+func (x *exchange) stopUpload(err error) error {
 	u := x.uploading
 	if u == nil {
 		return nil
+	}
+	if !u.finished() && err == nil && u.lastPiece.Load() {
+		select {
+		case <-u.done:
+		case <-time.After(lastPieceGrace):
+		}
 	}
 	if !u.finished() {
 		u.stopping.Store(true)

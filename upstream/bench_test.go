@@ -5,29 +5,19 @@ package upstream
 
 import (
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/belay-proxy/belay/http1"
 )
 
-// warm returns a Connector and n peers, each with an idle connection.
+// warm returns a Connector and n peers, each with some idle connections.
 func warm(tb testing.TB, n, conns int) (*Connector, []*Peer) {
-	c, err := New(Config{MaxIdle: -1})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(c.Close)
+	c := newConnector(tb, Config{MaxIdle: -1})
 	peers := make([]*Peer, n)
 	for i := range peers {
 		peers[i] = &Peer{Addr: fmt.Sprintf("10.0.%d.%d:80", i>>8, i&255)}
 		for range conns {
-			nc, _ := net.Pipe()
-			conn := &Conn{ClientConn: http1.NewClientConn(nc), connector: c, peer: peers[i]}
-			conn.cfg = conn.cfg.WithDefaults()
-			conn.keep(time.Now())
+			plainConn(c, peers[i]).keep(time.Now())
 		}
 	}
 	return c, peers

@@ -48,11 +48,11 @@ func connectThrough(ctx context.Context, nc net.Conn, p *Peer) (_ net.Conn, err 
 // readProxyAnswer reads the head of the answer byte by byte, so as not to
 // take anything of what the peer says first: a 2xx has no body, whatever its
 // fields say (RFC 9110 section 9.3.6).
-func readProxyAnswer(nc net.Conn) error {
+func readProxyAnswer(r io.Reader) error {
 	var head []byte
 	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
 		var c [1]byte
-		if _, err := io.ReadFull(nc, c[:]); err != nil {
+		if _, err := io.ReadFull(r, c[:]); err != nil {
 			return fmt.Errorf("read answer: %w", err)
 		}
 		if head = append(head, c[0]); len(head) > maxProxyHead {
@@ -60,8 +60,22 @@ func readProxyAnswer(nc net.Conn) error {
 		}
 	}
 	line, _, _ := strings.Cut(string(head), "\r\n")
-	if len(line) < len("HTTP/1.1 200") || !strings.HasPrefix(line, "HTTP/1.") || line[8] != ' ' || line[9] != '2' {
+	if !isSuccess(line) {
 		return fmt.Errorf("it answered %q", line)
 	}
 	return nil
 }
+
+// isSuccess reports whether a status line says 2xx.
+//
+//	status-line = HTTP-version SP status-code SP [ reason-phrase ]
+func isSuccess(line string) bool {
+	rest, ok := strings.CutPrefix(line, "HTTP/1.")
+	if !ok || len(rest) < len("1 200") || rest[0] != '0' && rest[0] != '1' {
+		return false
+	}
+	status, end := rest[1:5], rest[5:] // some leave out the last SP with the reason
+	return status[:2] == " 2" && isDigit(status[2]) && isDigit(status[3]) && (end == "" || end[0] == ' ')
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

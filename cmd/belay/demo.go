@@ -5,8 +5,10 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -35,10 +37,8 @@ The exit code is 1 if a request was lost.`,
   belay demo --http 127.0.0.1:9000 --duration 15s`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if addr != "" {
-				if err := app.CheckListen(addr); err != nil {
-					return flagError("http", err)
-				}
+			if err := checkHTTP(addr); err != nil {
+				return flagError("http", err)
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -54,6 +54,18 @@ The exit code is 1 if a request was lost.`,
 	cmd.Flags().StringVar(&addr, "http", "", "`host:port` of the load balancer (default 127.0.0.1:8080 or the next free port)")
 	cmd.Flags().DurationVar(&duration, "duration", 0, "how long to run; 0 means until q or a signal")
 	return cmd
+}
+
+// checkHTTP reports what is wrong with the address of the demo. It must be one
+// for curl and the demo's own client.
+func checkHTTP(addr string) error {
+	switch {
+	case addr == "":
+		return nil
+	case strings.HasPrefix(addr, "unix:"):
+		return fmt.Errorf("address %q: want host:port", addr)
+	}
+	return app.CheckListen(addr)
 }
 
 // keys returns what is typed. Its goroutine ends with the process: a read of

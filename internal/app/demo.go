@@ -143,7 +143,7 @@ func (d *demo) introduce() {
 	d.screen.text("belay demo: a load balancer and three origins, all in this process\n\n")
 	d.screen.text("  %-22s belay: round robin, health check every %v, fail-over\n", display(addr), demoInterval)
 	for i, o := range d.origins {
-		d.screen.text("    %s %-19s %s\n", [...]string{"├", "├", "└"}[i], o.addr, o.name)
+		d.screen.text("    %s %-18s %s\n", [...]string{"├", "├", "└"}[i], o.addr, o.name)
 	}
 	d.screen.text("\nSix requests, one after the other:\n\n")
 	for range 6 {
@@ -156,7 +156,9 @@ func (d *demo) introduce() {
 	if d.cfg.Keys != nil {
 		d.screen.text("Keys: 1, 2, 3 take an origin down or bring it back; q ends.\n")
 	}
-	d.screen.text("From now on %d requests per second.\n\n", demoRate)
+	down, up := d.outage()
+	d.screen.text("From now on %d requests per second.\nAfter %v %s is killed, after %v it is started again.\n\n",
+		demoRate, down.Round(100*time.Millisecond), d.origins[1].name, up.Round(100*time.Millisecond))
 }
 
 // play runs the client and the outage until the end. ended is why the load
@@ -170,7 +172,8 @@ func (d *demo) play(ctx context.Context, ended chan error) {
 	load.Go(func() { d.client.run(ctx) })
 	defer func() { cancel(); load.Wait(); d.screen.end() }()
 
-	down, up := d.outage()
+	killAfter, startAfter := d.outage()
+	down, up := time.After(killAfter), time.After(startAfter)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	before := d.counts()
@@ -203,13 +206,13 @@ func (d *demo) play(ctx context.Context, ended chan error) {
 	}
 }
 
-// outage returns when the demo takes an origin down and brings it back.
-func (d *demo) outage() (down, up <-chan time.Time) {
-	begins, ends := outageBegins, outageEnds
-	if total := d.cfg.Duration; total > 0 && total < begins+ends {
-		begins, ends = total/3, total*2/3
+// outage returns after what time the demo takes an origin down, and after what
+// time it brings it back.
+func (d *demo) outage() (down, up time.Duration) {
+	if total := d.cfg.Duration; total > 0 && total < outageBegins+outageEnds {
+		return total / 3, total * 2 / 3
 	}
-	return time.After(begins), time.After(ends)
+	return outageBegins, outageEnds
 }
 
 // toggle takes an origin down or brings it back.

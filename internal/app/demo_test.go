@@ -13,30 +13,43 @@ import (
 	"time"
 )
 
-// syncBuffer is a bytes.Buffer for several goroutines.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
+// shown keeps what a demo shows.
+type shown struct {
+	mu      sync.Mutex
+	buf     bytes.Buffer  // guarded by mu
+	changed chan struct{} // closed and replaced by Write; guarded by mu
 }
 
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
+func newShown() *shown { return &shown{changed: make(chan struct{})} }
+
+func (s *shown) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return s.buf.Write(p)
 }
 
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
+func (s *shown) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
 }
 
-// wait waits until b contains text.
-func (b *syncBuffer) wait(t *testing.T, text string) {
+// wait waits until text has been shown.
+func (s *shown) wait(t *testing.T, text string) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(b.String(), text); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the demo has not shown %q but:\n%s", text, b.String())
+	for late := time.After(30 * time.Second); ; {
+		s.mu.Lock()
+		changed, found := s.changed, strings.Contains(s.buf.String(), text)
+		s.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("the demo has not shown %q but:\n%s", text, s)
 		}
 	}
 }
@@ -44,9 +57,9 @@ func (b *syncBuffer) wait(t *testing.T, text string) {
 // TestDemoByItself is what somebody sees who only starts it.
 func TestDemoByItself(t *testing.T) {
 	t.Parallel()
-	var out syncBuffer
-	if err := Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Duration: 3 * time.Second, Out: &out}); err != nil {
-		t.Errorf("Demo = %v, want nil; it showed:\n%s", err, out.String())
+	out := newShown()
+	if err := Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Duration: 3 * time.Second, Out: out}); err != nil {
+		t.Errorf("Demo = %v, want nil; it showed:\n%s", err, out)
 	}
 	from := 0
 	for _, want := range []string{
@@ -64,11 +77,11 @@ func TestDemoByItself(t *testing.T) {
 
 func TestDemoKeys(t *testing.T) {
 	t.Parallel()
-	var out syncBuffer
+	out := newShown()
 	keys := make(chan byte)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Out: &out, Live: true, Keys: keys})
+		ended <- Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Out: out, Live: true, Keys: keys})
 	}()
 	keys <- '2'
 	out.wait(t, "health check: origin-2 is out of the rotation")
@@ -86,10 +99,10 @@ func TestDemoKeys(t *testing.T) {
 
 func TestDemoReportsLoss(t *testing.T) {
 	t.Parallel()
-	var out syncBuffer
+	out := newShown()
 	keys := make(chan byte)
 	ended := make(chan error, 1)
-	go func() { ended <- Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Out: &out, Keys: keys}) }()
+	go func() { ended <- Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Out: out, Keys: keys}) }()
 	for _, key := range []byte("123") {
 		keys <- key
 	}
@@ -102,10 +115,10 @@ func TestDemoReportsLoss(t *testing.T) {
 
 func TestDemoEndsWithContext(t *testing.T) {
 	t.Parallel()
-	var out syncBuffer
+	out := newShown()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Demo(ctx, DemoConfig{Addr: "127.0.0.1:0", Out: &out}) }()
+	go func() { ended <- Demo(ctx, DemoConfig{Addr: "127.0.0.1:0", Out: out}) }()
 	out.wait(t, "requests per second")
 	cancel()
 	if err := <-ended; err != nil {
@@ -120,8 +133,8 @@ func TestDemoAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	var out syncBuffer
-	err = Demo(t.Context(), DemoConfig{Addr: l.Addr().String(), Out: &out})
+	out := newShown()
+	err = Demo(t.Context(), DemoConfig{Addr: l.Addr().String(), Out: out})
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Demo = %v, want an error that names %s", err, l.Addr())
 	}

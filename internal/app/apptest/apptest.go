@@ -21,7 +21,6 @@ package apptest
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -185,6 +184,3 @@ func Run(t testing.TB, program string, args ...string) (p *Process, code int) {
 	p = Start(t, program, args...)
 	return p, p.Wait()
 }
-
-// String describes the process for a failure message.
-func (p *Process) String() string { return fmt.Sprintf("%s %q", p.name, p.cmd.Args[1:]) }
