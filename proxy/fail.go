@@ -25,7 +25,7 @@ func StatusOf(err error) int {
 		return 500
 	case e.Status != 0:
 		return e.Status
-	case e.Kind == proxyerr.NoBackend, e.Kind == proxyerr.BindFailed:
+	case e.Kind == proxyerr.NoBackend, e.Kind == proxyerr.BindFailed, e.Kind == proxyerr.SocketFailed:
 		return 503
 	case e.Source == proxyerr.Upstream && e.Timeout():
 		return 504

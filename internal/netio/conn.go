@@ -290,7 +290,7 @@ func (c *Conn) Idle() IdleState {
 		return Quiet
 	}
 	c.idle = PeerClosed
-	if err := c.raw.Control(c.idleStep); err != nil {
+	if err := c.raw.Control(c.idleStep); err != nil || c.killed.Load() {
 		return PeerClosed
 	}
 	return c.idle

@@ -1,0 +1,242 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxyerr"
+)
+
+// A ClientStream is one request to an origin and the response to it. One
+// goroutine may send the request while another reads the response. Errors are
+// *proxyerr.Error with Source Upstream.
+type ClientStream struct {
+	stream
+	conn *ClientConn
+
+	opened   bool
+	head     *header.Request // waits for the first piece of body
+	protocol string
+	trailers bool // TE: trailers
+	leftOut  int64
+	read     waiter
+	write    waiter
+}
+
+// NewStream returns a stream for one request. It is opened by the first write.
+// watch, if not nil, is asked now and then while the stream waits for the
+// origin. readTimeout and writeTimeout replace those of the configuration
+// unless they are zero.
+func (c *ClientConn) NewStream(watch Watcher, readTimeout, writeTimeout time.Duration) *ClientStream {
+	s := &ClientStream{conn: c, read: waiter{c.cfg.ReadTimeout, watch}, write: waiter{c.cfg.WriteTimeout, watch}}
+	if readTimeout != 0 {
+		s.read.limit = readTimeout
+	}
+	if writeTimeout != 0 {
+		s.write.limit = writeTimeout
+	}
+	s.init(&c.conn, 0)
+	return s
+}
+
+// Conn returns the connection of the stream.
+func (s *ClientStream) Conn() *ClientConn { return s.conn }
+
+// WriteHead sends the head of the request. upgrade, if not "", makes it an
+// extended CONNECT for that protocol (RFC 8441). trailersOK passes on that the
+// client accepts trailers. last says that no body follows. The head is kept
+// until the first piece of body, Flush or SendAndReadHead, so that both leave
+// together.
+func (s *ClientStream) WriteHead(head *header.Request, upgrade string, trailersOK, last bool) error {
+	if !header.ValidName(head.Method) || !validPath(head.Method, head.Target) && head.Method != "CONNECT" {
+		return proxyerr.New(proxyerr.Internal, proxyerr.BadMessage, "write request head", errors.New("invalid method or target"))
+	}
+	s.method = head.Method
+	s.head, s.protocol, s.trailers = head, upgrade, trailersOK
+	s.leftOut = head.Length
+	if last {
+		return s.open(true)
+	}
+	return nil
+}
+
+// open opens the stream with its head.
+func (s *ClientStream) open(last bool) error {
+	c := s.conn
+	head := s.head
+	s.head = nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.availableLocked() == 0 {
+		return s.upError("open stream", ErrNoStream)
+	}
+	s.id = c.nextID
+	c.nextID += 2
+	s.openLocked()
+	s.opened = true
+	s.appendHeadLocked(c.writer.request(head, c.scheme, s.protocol, s.trailers), last)
+	return nil
+}
+
+// WriteBody sends a piece of the request body. It waits for the origin's flow
+// control. piece is not kept.
+func (s *ClientStream) WriteBody(piece []byte, last bool) error {
+	if s.leftOut >= 0 {
+		if s.leftOut -= int64(len(piece)); s.leftOut < 0 {
+			return errors.New("http2: body longer than its declared length")
+		}
+		if last && s.leftOut > 0 {
+			return errors.New("http2: body shorter than its declared length")
+		}
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	if len(piece) == 0 && !last {
+		return nil
+	}
+	err := s.writeData(piece, last, &s.write)
+	if err != nil && s.answered() {
+		return nil // the response says why the rest is not wanted
+	}
+	return s.sendError(err)
+}
+
+// answered reports whether a final response head has come: what is left of
+// the request does not matter then.
+func (s *ClientStream) answered() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.headDone
+}
+
+// WriteTrailers ends the body with trailers.
+func (s *ClientStream) WriteTrailers(trailers *header.Fields) error {
+	if trailers == nil || trailers.Len() == 0 {
+		return s.WriteBody(nil, true)
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	return s.sendError(s.writeHead(func(w *headWriter) []byte { return w.fieldsOnly(trailers) }, true))
+}
+
+// Flush sends the head if it has been kept.
+func (s *ClientStream) Flush() error {
+	if s.head == nil {
+		return nil
+	}
+	return s.open(false)
+}
+
+func (s *ClientStream) sendError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.upError("send request", err)
+}
+
+// upError classifies an error. A stream that the origin says it has not
+// processed may be sent again, whatever its method (RFC 9113 section 8.7).
+func (s *ClientStream) upError(op string, err error) error {
+	if e, ok := errors.AsType[*proxyerr.Error](err); ok {
+		return e // the Watcher's
+	}
+	e := &proxyerr.Error{Source: proxyerr.Upstream, Op: op, Kind: proxyerr.ReadFailed, Err: err}
+	re, reset := errors.AsType[*ResetError](err)
+	se, malformed := errors.AsType[*streamError](err)
+	switch {
+	case err == ErrNoStream:
+		e.Kind, e.Retry = proxyerr.StreamRefused, proxyerr.RetryAlways
+	case err == errTimeout && op == "send request":
+		e.Kind, e.Err = proxyerr.WriteTimeout, nil
+	case err == errTimeout:
+		e.Kind, e.Err = proxyerr.ReadTimeout, nil
+	case reset && re.Code == RefusedStream:
+		e.Kind, e.Retry = proxyerr.StreamRefused, proxyerr.RetryAlways
+	case malformed && se.code == EnhanceYourCalm:
+		e.Kind = proxyerr.TooLarge
+	case malformed:
+		e.Kind = proxyerr.BadMessage
+	case isReset(err):
+		e.Kind = proxyerr.ConnClosed
+		if !s.answered() && !reset {
+			e.Retry = proxyerr.RetryIfReused
+		}
+	}
+	return e
+}
+
+// SendAndReadHead sends what is pending and reads a response head.
+func (s *ClientStream) SendAndReadHead(res *header.Response) error {
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	return s.ReadHead(res)
+}
+
+// ReadHead reads a response head into res, which is reset first: any number
+// of informational (1xx) heads, then the final one.
+func (s *ClientStream) ReadHead(res *header.Response) error {
+	c := s.c
+	for {
+		c.mu.Lock()
+		var err error
+		switch {
+		case len(s.heads) > 0:
+			*res = *s.heads[0]
+			s.heads = s.heads[1:]
+			c.mu.Unlock()
+			return nil
+		case s.err != nil:
+			err = s.err
+		case s.remoteClosed:
+			err = io.ErrUnexpectedEOF
+		}
+		c.mu.Unlock()
+		if err == nil {
+			err = s.read.wait(&s.stream, s.readable)
+		}
+		if err != nil {
+			return s.upError("read response head", err)
+		}
+	}
+}
+
+// ReadBody returns the next piece of the response body and whether it is the
+// last, which may be empty. The piece is valid until the next call.
+func (s *ClientStream) ReadBody() (piece []byte, last bool, err error) {
+	piece, last, err = s.readBody(&s.read)
+	if err != nil {
+		return nil, false, s.upError("read response body", err)
+	}
+	return piece, last, nil
+}
+
+// BodyBuffered reports whether ReadBody would return without waiting.
+func (s *ClientStream) BodyBuffered() bool { return s.buffered() }
+
+// Nominates reports false: there is no Connection field in HTTP/2.
+func (s *ClientStream) Nominates() bool { return false }
+
+// Trailers returns the trailers of the response. They are complete once
+// ReadBody has returned the last piece.
+func (s *ClientStream) Trailers() *header.Fields { return &s.trailersRecv }
+
+// BodyReceived returns the number of body bytes read so far.
+func (s *ClientStream) BodyReceived() int64 { return s.received }
+
+// Kill ends the stream at once. It may be called from any goroutine.
+func (s *ClientStream) Kill() { s.reset(Cancel) }
+
+// Finish ends the use of the stream: what is not complete is reset. The
+// connection goes on.
+func (s *ClientStream) Finish() {
+	s.reset(Cancel)
+	s.finish()
+}

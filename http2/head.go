@@ -1,0 +1,383 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/belay-proxy/belay/header"
+)
+
+// A headReader turns the fields of one header list into a head or trailers,
+// and checks them as RFC 9113 section 8 asks. Its emit is the decoder's.
+type headReader struct {
+	cfg      *Config
+	fields   *header.Fields
+	trailers bool // no pseudo-header fields
+	response bool
+
+	size, count int
+	tooLarge    bool
+	bad         string // why the list is malformed, "" if it is not
+	regular     bool   // a regular field has come
+
+	method, scheme, authority, path, protocol, status string
+	seen                                              uint8 // pseudo-header fields
+	host                                              string
+	hosts, lengths                                    int
+	length                                            int64
+	cookie                                            []byte
+	priority                                          string
+}
+
+// The bits of headReader.seen.
+const (
+	seenMethod = 1 << iota
+	seenScheme
+	seenAuthority
+	seenPath
+	seenProtocol
+	seenStatus
+)
+
+// start prepares for a header list that goes to fields.
+func (r *headReader) start(fields *header.Fields) {
+	*r = headReader{cfg: r.cfg, response: r.response, fields: fields, cookie: r.cookie[:0], length: header.UnknownLength}
+}
+
+// emit takes one field. It keeps counting beyond a limit, as the decoder has
+// to go on in step with the peer's encoder, but keeps nothing.
+func (r *headReader) emit(f hpack.HeaderField) {
+	r.count++
+	r.size += len(f.Name) + len(f.Value) + 32
+	if r.size > r.cfg.MaxHeaderBytes || r.count > r.cfg.MaxFields {
+		r.tooLarge = true
+	}
+	if r.tooLarge || r.bad != "" {
+		return
+	}
+	if strings.HasPrefix(f.Name, ":") {
+		r.pseudo(f)
+		return
+	}
+	r.regular = true
+	r.field(f)
+}
+
+// pseudo takes a pseudo-header field (RFC 9113 section 8.3).
+func (r *headReader) pseudo(f hpack.HeaderField) {
+	if r.regular || r.trailers {
+		r.bad = "pseudo-header field out of place"
+		return
+	}
+	var bit uint8
+	var dst *string
+	switch f.Name {
+	case ":method":
+		bit, dst = seenMethod, &r.method
+	case ":scheme":
+		bit, dst = seenScheme, &r.scheme
+	case ":authority":
+		bit, dst = seenAuthority, &r.authority
+	case ":path":
+		bit, dst = seenPath, &r.path
+	case ":protocol":
+		bit, dst = seenProtocol, &r.protocol
+	case ":status":
+		bit, dst = seenStatus, &r.status
+	default:
+		r.bad = "unknown pseudo-header field"
+		return
+	}
+	if r.seen&bit != 0 || r.response != (bit == seenStatus) {
+		r.bad = "misplaced pseudo-header field"
+		return
+	}
+	r.seen |= bit
+	*dst = f.Value
+}
+
+// field takes a regular field.
+func (r *headReader) field(f hpack.HeaderField) {
+	if !validName(f.Name) {
+		r.bad = "invalid field name"
+		return
+	}
+	if !header.ValidValue(f.Value) || f.Value != strings.Trim(f.Value, " \t") {
+		r.bad = "invalid field value" // RFC 9113 section 8.2.1
+		return
+	}
+	switch f.Name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		r.bad = "connection-specific field" // RFC 9113 section 8.2.2
+		return
+	case "te":
+		if f.Value != "trailers" {
+			r.bad = "TE other than trailers"
+			return
+		}
+	case "host":
+		r.hosts++
+		r.host = f.Value
+		if !r.response {
+			return // put in front by finishRequest
+		}
+	case "content-length":
+		n, ok := header.ParseLength(f.Value)
+		if r.lengths++; !ok || r.lengths > 1 {
+			r.bad = "invalid content-length"
+			return
+		}
+		r.length = n
+	case "cookie":
+		if !r.response {
+			// RFC 9113 section 8.2.3: crumbs are one field to everyone else.
+			if len(r.cookie) > 0 {
+				r.cookie = append(r.cookie, "; "...)
+			}
+			r.cookie = append(r.cookie, f.Value...)
+			return
+		}
+	case "priority":
+		r.priority = f.Value
+	}
+	r.fields.AddValid(f.Name, f.Value)
+}
+
+// validName reports whether name is a field name as HTTP/2 has it: a token
+// without capital letters.
+func validName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; !header.IsTokenByte(c) || 'A' <= c && c <= 'Z' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// finishRequest makes req of what has been read and returns why it is
+// malformed, or "" if it is not. ended says that no body follows.
+func (r *headReader) finishRequest(req *header.Request, ended bool) string {
+	const always = seenMethod | seenScheme | seenPath
+	connect := r.method == "CONNECT"
+	switch {
+	case r.bad != "":
+		return r.bad
+	case !header.ValidName(r.method):
+		return "invalid method"
+	case connect && r.seen&seenProtocol == 0:
+		// RFC 9113 section 8.5
+		if r.seen != seenMethod|seenAuthority || !header.ValidHost(r.authority) {
+			return "malformed CONNECT"
+		}
+	case r.seen&always != always, r.seen&seenProtocol != 0 && !connect:
+		return "missing pseudo-header field"
+	case !validPath(r.method, r.path), r.scheme != "http" && r.scheme != "https":
+		return "invalid :path or :scheme"
+	case r.seen&seenProtocol != 0 && !header.ValidName(r.protocol):
+		return "invalid :protocol"
+	}
+	host := r.authority
+	if r.seen&seenAuthority == 0 {
+		host = r.host
+	}
+	if r.hosts > 1 || r.hosts == 1 && r.host != host || !header.ValidHost(host) {
+		return "invalid authority" // RFC 9113 section 8.3.1
+	}
+	if ended && r.length > 0 {
+		return "content-length without content"
+	}
+	req.Method = r.method
+	req.Target = r.path
+	if connect && r.protocol == "" {
+		req.Target = r.authority
+	}
+	req.Proto = header.HTTP2
+	req.Length = r.length
+	if ended {
+		req.Length = 0
+	}
+	req.Fields.SetFirst("Host", host)
+	if len(r.cookie) > 0 {
+		req.Fields.AddValid("cookie", string(r.cookie))
+	}
+	return ""
+}
+
+// validPath reports whether path can be the target of a request of HTTP/1 as
+// well: nothing in it may become syntax there.
+func validPath(method, path string) bool {
+	if path == "*" {
+		return method == "OPTIONS"
+	}
+	if path == "" || path[0] != '/' {
+		return false
+	}
+	for i := range len(path) {
+		if c := path[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
+}
+
+// finishResponse makes res of what has been read and returns why it is
+// malformed, or "" if it is not.
+func (r *headReader) finishResponse(res *header.Response) string {
+	if r.bad != "" {
+		return r.bad
+	}
+	n, err := strconv.Atoi(r.status)
+	if err != nil || len(r.status) != 3 || n < 100 || n == 101 {
+		return "invalid :status" // RFC 9113 section 8.6 for 101
+	}
+	res.Status = n
+	res.Proto = header.HTTP2
+	res.Length = r.length
+	return ""
+}
+
+// A headWriter encodes heads.
+type headWriter struct {
+	enc *hpack.Encoder
+	buf []byte
+}
+
+func newHeadWriter() *headWriter {
+	w := &headWriter{}
+	w.enc = hpack.NewEncoder(w)
+	return w
+}
+
+// Write implements io.Writer for the encoder.
+func (w *headWriter) Write(p []byte) (int, error) {
+	w.buf = append(w.buf, p...)
+	return len(p), nil
+}
+
+func (w *headWriter) field(name, value string) {
+	w.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: sensitive(name)})
+}
+
+// sensitive keeps short secrets out of the compression state (RFC 7541
+// section 7.1.3).
+func sensitive(name string) bool {
+	switch name {
+	case "authorization", "proxy-authorization":
+		return true
+	}
+	return false
+}
+
+// response encodes the head of a response. length is the content-length to
+// declare, -1 for none. The result is valid until the next call.
+func (w *headWriter) response(res *header.Response, length int64) []byte {
+	w.buf = w.buf[:0]
+	w.field(":status", statusText(res.Status))
+	w.fields(&res.Fields)
+	if length >= 0 {
+		w.field("content-length", strconv.FormatInt(length, 10))
+	}
+	return w.buf
+}
+
+// request encodes the head of a request.
+func (w *headWriter) request(req *header.Request, scheme, protocol string, trailersOK bool) []byte {
+	w.buf = w.buf[:0]
+	w.field(":method", req.Method)
+	if req.Method != "CONNECT" || protocol != "" {
+		w.field(":scheme", scheme)
+		w.field(":path", req.Target)
+	}
+	if protocol != "" {
+		w.field(":protocol", protocol)
+	}
+	if host := req.Host(); host != "" {
+		w.field(":authority", host)
+	}
+	w.fields(&req.Fields)
+	if trailersOK {
+		w.field("te", "trailers")
+	}
+	if req.Length > 0 || req.Length == 0 && sendsZero(req.Method) {
+		w.field("content-length", strconv.FormatInt(req.Length, 10))
+	}
+	return w.buf
+}
+
+// sendsZero reports whether a request without content says so (RFC 9110
+// section 8.6).
+func sendsZero(method string) bool {
+	return method == "POST" || method == "PUT" || method == "PATCH"
+}
+
+// fieldsOnly encodes trailers.
+func (w *headWriter) fieldsOnly(fields *header.Fields) []byte {
+	w.buf = w.buf[:0]
+	w.fields(fields)
+	return w.buf
+}
+
+// fields encodes all fields but those that HTTP/2 forbids or that the framing
+// makes anew.
+func (w *headWriter) fields(fields *header.Fields) {
+	for i := range fields.Len() {
+		f := fields.At(i)
+		switch name := lower(f.Name); name {
+		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "host", "te",
+			"content-length", "http2-settings":
+		default:
+			w.field(name, f.Value)
+		}
+	}
+}
+
+// lowered has the names that HTTP/1 messages usually bring in title case.
+var lowered = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range strings.Fields(`Accept Accept-Encoding Accept-Language Accept-Ranges
+		Access-Control-Allow-Origin Age Allow Alt-Svc Authorization Cache-Control Connection Content-Disposition
+		Content-Encoding Content-Language Content-Length Content-Location Content-Range Content-Security-Policy
+		Content-Type Cookie Date ETag Etag Expires Forwarded Host If-Match If-Modified-Since If-None-Match
+		Keep-Alive Last-Modified Link Location Pragma Priority Range Referer Referrer-Policy Retry-After Server
+		Server-Timing Set-Cookie Strict-Transport-Security TE Trailer Transfer-Encoding Upgrade User-Agent Vary Via
+		WWW-Authenticate X-Cache X-Content-Type-Options X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto
+		X-Frame-Options X-Powered-By X-Real-IP X-Request-Id X-Request-ID`) {
+		m[name] = strings.ToLower(name)
+	}
+	return m
+}()
+
+// lower returns name in lower case, usually without allocating.
+func lower(name string) string {
+	if l, ok := lowered[name]; ok {
+		return l
+	}
+	return strings.ToLower(name)
+}
+
+// statusText returns the digits of a status code without allocating for the
+// usual ones.
+func statusText(status int) string {
+	switch status {
+	case 200:
+		return "200"
+	case 204:
+		return "204"
+	case 301:
+		return "301"
+	case 302:
+		return "302"
+	case 304:
+		return "304"
+	case 404:
+		return "404"
+	case 500:
+		return "500"
+	}
+	return strconv.Itoa(status)
+}

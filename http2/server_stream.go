@@ -1,0 +1,259 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"errors"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxyerr"
+)
+
+// A ServerStream is one request of a client and the response to it. It is
+// valid until the function that it was passed to returns.
+//
+// One goroutine may read the body while another writes the response. Errors
+// are *proxyerr.Error with Source Downstream, but for a program's own mistake.
+type ServerStream struct {
+	stream
+	conn     *ServerConn
+	req      header.Request
+	protocol string // of an extended CONNECT
+	tooLarge bool
+
+	head     pendingHead
+	headSent bool
+	done     bool // the response is complete
+	noBody   bool
+	left     int64 // of the declared length; negative if unknown
+	sent     int64
+	read     waiter
+	write    waiter
+}
+
+// pendingHead is a response head that waits for the first piece of body, so
+// that both leave together.
+type pendingHead struct {
+	res    *header.Response
+	length int64
+}
+
+func newServerStream(c *ServerConn, id uint32) *ServerStream {
+	s := &ServerStream{
+		conn:  c,
+		read:  waiter{limit: c.cfg.ReadTimeout},
+		write: waiter{limit: c.cfg.WriteTimeout},
+	}
+	s.init(&c.conn, id)
+	return s
+}
+
+// end ends the stream after its handler: a response that is not complete is
+// reset, and so is a request that nobody reads to its end.
+func (s *ServerStream) end() {
+	switch {
+	case !s.done:
+		s.reset(InternalError)
+	case !s.complete():
+		s.reset(NoError) // RFC 9113 section 8.1: the response does not need the rest
+	}
+	s.finish()
+}
+
+// Request returns the head of the request. It must not be modified.
+func (s *ServerStream) Request() *header.Request { return &s.req }
+
+// Conn returns the connection that the request came on.
+func (s *ServerStream) Conn() *ServerConn { return s.conn }
+
+// Upgrade returns the protocol of an extended CONNECT (RFC 8441), or "".
+func (s *ServerStream) Upgrade() string { return s.protocol }
+
+// Nominates reports false: there is no Connection field in HTTP/2.
+func (s *ServerStream) Nominates() bool { return false }
+
+// ExpectsContinue reports whether the client waits for 100 (Continue) before
+// it sends the body.
+func (s *ServerStream) ExpectsContinue() bool {
+	return !s.headSent && header.EqualName(s.req.Fields.Get("Expect"), "100-continue") && !s.buffered()
+}
+
+// BodyComplete reports whether the whole body has been received, in one piece
+// at most: one ReadBody returns all of it.
+func (s *ServerStream) BodyComplete() bool { return s.oneBuffer() }
+
+// BodyBuffered reports whether ReadBody would return without waiting.
+func (s *ServerStream) BodyBuffered() bool { return s.buffered() }
+
+// ReadBody returns the next piece of the body and whether it is the last,
+// which may be empty. The piece is valid until the next call.
+func (s *ServerStream) ReadBody() (piece []byte, last bool, err error) {
+	piece, last, err = s.readBody(&s.read)
+	if err != nil {
+		return nil, false, s.downError("read request body", err)
+	}
+	return piece, last, nil
+}
+
+// Trailers returns the trailers of the body. They are complete once ReadBody
+// has returned the last piece.
+func (s *ServerStream) Trailers() *header.Fields { return &s.trailersRecv }
+
+// BodyReceived returns the number of body bytes read so far.
+func (s *ServerStream) BodyReceived() int64 { return s.received }
+
+// InterruptReading makes a ReadBody that waits on another goroutine, and all
+// later ones, return an error, until ResumeReading.
+func (s *ServerStream) InterruptReading() { s.interrupt(true) }
+
+// ResumeReading ends InterruptReading. No byte of the body has been lost.
+func (s *ServerStream) ResumeReading() { s.interrupt(false) }
+
+func (s *ServerStream) downError(op string, err error) error {
+	e := &proxyerr.Error{Source: proxyerr.Downstream, Op: op, Kind: proxyerr.ReadFailed, Err: err}
+	var se *streamError
+	switch {
+	case errors.As(err, &se):
+		e.Kind = proxyerr.BadMessage
+	case err == errTimeout:
+		e.Kind, e.Err = proxyerr.ReadTimeout, nil
+		if op == "write response" {
+			e.Kind = proxyerr.WriteTimeout
+		} else {
+			e.Status = 408
+		}
+	case isReset(err):
+		e.Kind = proxyerr.ConnClosed
+	}
+	return e
+}
+
+// HeadSent reports whether a final response head has been written.
+func (s *ServerStream) HeadSent() bool { return s.headSent }
+
+// BytesSent returns the number of body bytes written so far.
+func (s *ServerStream) BytesSent() int64 { return s.sent }
+
+// CloseAfter does nothing: one stream is no reason to end the connection.
+func (s *ServerStream) CloseAfter() {}
+
+// WriteContinue sends 100 (Continue) to a client that waits for it.
+func (s *ServerStream) WriteContinue() error {
+	if !s.ExpectsContinue() {
+		return nil
+	}
+	return s.writeInformational(&header.Response{Status: 100})
+}
+
+// WriteHead sends a response head. Informational heads (1xx, but for 101,
+// which HTTP/2 does not have) may come first. A final head is kept until the
+// first piece of body or Flush. last says that no body follows. Date is added
+// if there is none.
+func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
+	switch {
+	case s.headSent:
+		return errors.New("http2: second final response head")
+	case res.Status < 100 || res.Status > 999 || res.Status == 101:
+		return errors.New("http2: invalid status code")
+	case res.Status < 200:
+		return s.writeInformational(res)
+	}
+	s.headSent = true
+	s.noBody = last || !res.HasBody(s.req.Method)
+	s.left = res.Length
+	length := res.Length
+	switch {
+	case res.Status == 204 || s.req.Method == "CONNECT" && res.Status < 300:
+		length = -1
+	case last && length < 0 && res.HasBody(s.req.Method):
+		length = 0
+	}
+	if !res.Fields.Has("Date") {
+		res.Fields.AddValid("date", header.Date(time.Now()))
+	}
+	if !s.noBody {
+		s.head = pendingHead{res, length}
+		return nil
+	}
+	s.done = true
+	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.response(res, length) }, true))
+}
+
+func (s *ServerStream) writeInformational(res *header.Response) error {
+	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.response(res, -1) }, false))
+}
+
+// Flush sends what WriteHead has kept. Body data is on its way already.
+func (s *ServerStream) Flush() error {
+	if s.head.res == nil {
+		return nil
+	}
+	head := s.head
+	s.head.res = nil
+	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.response(head.res, head.length) }, false))
+}
+
+// WriteBody sends a piece of the response body. It waits for the client's
+// flow control. piece is not kept.
+func (s *ServerStream) WriteBody(piece []byte, last bool) error {
+	if s.done {
+		return nil
+	}
+	if s.noBody {
+		piece = nil
+	}
+	if s.left >= 0 {
+		if s.left -= int64(len(piece)); s.left < 0 {
+			return errors.New("http2: body longer than its declared length")
+		}
+		if last && s.left > 0 {
+			return errors.New("http2: body shorter than its declared length")
+		}
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	if len(piece) == 0 && !last {
+		return nil
+	}
+	s.done = last
+	err := s.writeData(piece, last, &s.write)
+	s.sent += int64(len(piece))
+	return s.writeError(err)
+}
+
+// WriteTrailers ends the body with trailers.
+func (s *ServerStream) WriteTrailers(trailers *header.Fields) error {
+	if s.done {
+		return nil
+	}
+	if trailers == nil || trailers.Len() == 0 {
+		return s.WriteBody(nil, true)
+	}
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	s.done = true
+	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.fieldsOnly(trailers) }, true))
+}
+
+func (s *ServerStream) writeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.downError("write response", err)
+}
+
+// Abort resets the stream, so that the client cannot take what it has for a
+// complete response.
+func (s *ServerStream) Abort() { s.reset(InternalError) }
+
+// ClientGone reports whether the client has reset the stream or left. It may
+// be called from any goroutine.
+func (s *ServerStream) ClientGone() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.err != nil
+}
