@@ -5,6 +5,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -22,13 +23,17 @@ type Config struct {
 	// Daemon runs the program in the background, as the option -d does.
 	Daemon bool `yaml:"daemon"`
 
-	// ErrorLog is the file that a daemon appends its log to. Empty means
-	// standard error. It has no effect in the foreground.
+	// ErrorLog is the file that a daemon appends its log to, and that it
+	// opens again on SIGUSR1. Empty means that the log is shown until the
+	// daemon is ready, and dropped after that, unless standard error leads
+	// to the journal of the service manager. In the foreground it has an
+	// effect only if it is /dev/stdout.
 	ErrorLog string `yaml:"error_log"`
 
-	// PIDFile is the file that a daemon writes its process id to. Empty
-	// means a file in the private runtime directory of the program. It has
-	// no effect in the foreground.
+	// PIDFile is the file that a daemon writes its process id to, keeps
+	// locked, and removes at its end. Empty means a file in the private
+	// runtime directory of the program, /run/belay/belay.pid for example. It
+	// has no effect in the foreground.
 	PIDFile string `yaml:"pid_file"`
 
 	// UpgradeSock is the Unix socket over which an old process hands its
@@ -36,16 +41,19 @@ type Config struct {
 	// socket in the private runtime directory of the program.
 	UpgradeSock string `yaml:"upgrade_sock"`
 
-	// User is the name or number of the user that a daemon continues as.
-	// Empty means that it stays who it is.
+	// User is the name or number of the user that the server continues as
+	// once its listeners are bound, in the background or not, with all the
+	// groups of that user. Only root can do that. Empty means that it stays
+	// who it is.
 	User string `yaml:"user"`
 
-	// Group is the name or number of the group that a daemon continues in.
-	// Empty means the group of User.
+	// Group is the name or number of the group that the server continues in,
+	// likewise. Empty means the group of User.
 	Group string `yaml:"group"`
 
-	// WorkingDirectory is the directory that a daemon changes to. Empty
-	// means the root directory.
+	// WorkingDirectory is the directory that a daemon changes to, after it
+	// has read its configuration. Empty means that it stays where it was
+	// started, so that relative paths keep their meaning.
 	WorkingDirectory string `yaml:"working_directory"`
 
 	// Threads is how many threads run Go code at the same time
@@ -120,17 +128,25 @@ type Config struct {
 	BlockingThreadsTTL time.Duration `yaml:"blocking_threads_ttl_seconds,notzero" unit:"s" min:"1s"`
 
 	// DaemonWaitForReady makes the command that starts a daemon wait until
-	// the daemon is ready to serve.
-	DaemonWaitForReady bool `yaml:"daemon_wait_for_ready"`
+	// the daemon is ready to serve, and fail with its error if it cannot be.
+	// Left out means true; with false the command only starts it.
+	DaemonWaitForReady *bool `yaml:"daemon_wait_for_ready"`
 
-	// DaemonReadyTimeout bounds that wait. In the file a number is in
-	// seconds. Zero means 600 seconds; negative means no limit.
+	// DaemonReadyTimeout bounds that wait. A daemon that is not ready by then
+	// is ended. In the file a number is in seconds. Zero means 600 seconds;
+	// negative means no limit.
 	DaemonReadyTimeout time.Duration `yaml:"daemon_ready_timeout_seconds,notzero" unit:"s" default:"600s"`
 
-	// DaemonNotifyTimeout bounds how long a daemon tries to tell the command
-	// that started it that it is ready. In the file a number is in seconds.
-	// Zero means 60 seconds; negative means no limit.
+	// DaemonNotifyTimeout has no effect: telling the command that started it
+	// that it is ready never keeps a daemon waiting. In the file a number is
+	// in seconds.
 	DaemonNotifyTimeout time.Duration `yaml:"daemon_notify_timeout_seconds,notzero" unit:"s" default:"60s"`
+
+	// AdminListen is where the server answers questions about its health, in
+	// HTTP/1.1: /healthz, /readyz and /status. It is unix: and a path, for
+	// root and the user of the server only, or a loopback address such as
+	// 127.0.0.1:9901. Empty means nowhere.
+	AdminListen string `yaml:"admin_listen"`
 }
 
 // Validate returns every problem with c, joined, or nil. Each is an [*Error];
@@ -147,7 +163,24 @@ func (c Config) Validate() error {
 			p = append(p, fieldErrorf(elem("client_bind_to_ipv6", i), "is %v, want an IPv6 address", a))
 		}
 	}
+	if err := checkAdminListen(c.AdminListen); err != "" {
+		p = append(p, fieldErrorf("admin_listen", "is %q, %s", c.AdminListen, err))
+	}
 	return p.join()
+}
+
+// checkAdminListen says what is wrong with the address of the admin listener.
+func checkAdminListen(addr string) string {
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok || addr == "" {
+		if ok && !strings.HasPrefix(path, "/") {
+			return "want an absolute path after unix:"
+		}
+		return ""
+	}
+	if a, err := netip.ParseAddrPort(addr); err != nil || !a.Addr().IsLoopback() {
+		return "want unix: and a path, or a loopback address and a port: anybody could reach it elsewhere"
+	}
+	return ""
 }
 
 // WithDefaults returns c with every zero field that has a default replaced by

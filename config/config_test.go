@@ -36,7 +36,7 @@ limits:
 		log.Fatal(err)
 	}
 	fmt.Println(cfg.Threads, cfg.MaxRetries, limits.Rate, limits.Wait, limits.Body)
-	// Output: 2 16 100 50ms 1048576
+	// Output: 2 3 100 50ms 1048576
 }
 
 func ExampleProblems() {
@@ -105,6 +105,7 @@ blocking_threads_ttl_seconds: 9
 daemon_wait_for_ready: true
 daemon_ready_timeout_seconds: 10
 daemon_notify_timeout_seconds: 11
+admin_listen: 127.0.0.1:9901
 `
 	want := config.Config{
 		Version: 1, Daemon: true, ErrorLog: "/tmp/err.log", PIDFile: "/tmp/a.pid", UpgradeSock: "/tmp/a.sock",
@@ -114,8 +115,8 @@ daemon_notify_timeout_seconds: 11
 		ClientBindToIPv6:          []netip.Addr{netip.IPv6Loopback()},
 		UpstreamKeepalivePoolSize: 4, UpstreamConnectOffloadThreadpools: 2, UpstreamConnectOffloadThreadPerPool: 5,
 		UpstreamDebugSSLKeylog: true, MaxRetries: 6, UpgradeSockConnectAcceptMaxRetries: 7, MaxBlockingThreads: 8,
-		BlockingThreadsTTL: 9 * time.Second, DaemonWaitForReady: true, DaemonReadyTimeout: 10 * time.Second,
-		DaemonNotifyTimeout: 11 * time.Second,
+		BlockingThreadsTTL: 9 * time.Second, DaemonWaitForReady: new(true), DaemonReadyTimeout: 10 * time.Second,
+		DaemonNotifyTimeout: 11 * time.Second, AdminListen: "127.0.0.1:9901",
 	}
 	for i := range reflect.ValueOf(want).NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {
@@ -143,9 +144,12 @@ func TestConfigProblems(t *testing.T) {
 		{"blocking_threads_ttl_seconds: 0", "f:1:31: blocking_threads_ttl_seconds is 0, want at least 1s"},
 		{"grace_period_seconds: 0", "f:1:23: grace_period_seconds is 0, which would mean the default, 300s: " +
 			"leave the key out for that, or write -1 for none"},
-		{"max_retries: 1001", "f:1:14: max_retries is 1001, want at most 1000"},
+		{"max_retries: 1001", "f:1:14: max_retries is 1001, want at most 100"},
 		{"client_bind_to_ipv4: [127.0.0.1, '::1']", "f:1:34: client_bind_to_ipv4[1] is ::1, want an IPv4 address"},
 		{"client_bind_to_ipv6:\n- 127.0.0.1", "f:2:3: client_bind_to_ipv6[0] is 127.0.0.1, want an IPv6 address"},
+		{"admin_listen: 0.0.0.0:80", `f:1:15: admin_listen is "0.0.0.0:80", want unix: and a path, or a loopback address and a port: ` +
+			"anybody could reach it elsewhere"},
+		{"admin_listen: unix:a", `f:1:15: admin_listen is "unix:a", want an absolute path after unix:`},
 		{"client_bind_to_ipv4: [x]", `f:1:23: client_bind_to_ipv4[0] is wrong: ParseAddr("x"): unable to parse IP`},
 	}
 	for _, tt := range tests {
@@ -161,7 +165,7 @@ func TestValidate(t *testing.T) {
 	}
 	bad := config.Config{Threads: -1, MaxRetries: 5000, ClientBindToIPv4: []netip.Addr{netip.IPv6Loopback()}}
 	const want = "threads is -1, want at least 1\n" +
-		"max_retries is 5000, want at most 1000\n" +
+		"max_retries is 5000, want at most 100\n" +
 		"client_bind_to_ipv4[0] is ::1, want an IPv4 address"
 	if got := fmt.Sprint(bad.Validate()); got != want {
 		t.Errorf("Validate:\n got %s\nwant %s", got, want)

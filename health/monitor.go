@@ -31,6 +31,8 @@ type Monitor struct {
 
 	mu        sync.Mutex
 	targets   map[string]*target // guarded by mu
+	memory    map[string]Memory  // guarded by mu; by Restore, for addresses not in the set yet
+	forget    time.Time          // guarded by mu; when memory no longer counts
 	passing   queue              // guarded by mu; not running, last check passed or none yet
 	failing   queue              // guarded by mu; not running, last check failed
 	unchecked int                // guarded by mu; targets without a first result
@@ -102,7 +104,8 @@ func (m *Monitor) Set(addrs []string) {
 func (m *Monitor) addLocked(addr string, now time.Time) {
 	t := &target{addr: addr, status: Status{Healthy: true, Since: now}, due: now}
 	m.targets[addr] = t
-	m.passing.push(t)
+	m.recallLocked(t)
+	m.queueOf(t).push(t)
 	select {
 	case <-m.checked:
 		m.checked = make(chan struct{})

@@ -103,6 +103,7 @@ func consumeTrailers(b []byte, scanned int, lim *Limits, fields *header.Fields) 
 		return 0, nil
 	}
 	if err := parseFields(string(b[:n-2]), fields, lim.MaxFields, false, nil); err != nil {
+		fields.Reset()
 		return 0, err
 	}
 	fields.DelFunc(func(f header.Field) bool { return !trailerAllowed(f.Name) })

@@ -191,7 +191,9 @@ func (c *ClientConn) ReadHead(res *header.Response) error {
 	c.scanned = 0
 	c.fr = framing{}
 	now := netio.Now()
-	w := wait{start: now, limit: c.cfg.ReadTimeout, tick: firstTick}
+	// There is no event for an answer that came before the request was sent,
+	// as that of a server that has no room: look again.
+	w := wait{start: now, limit: c.cfg.ReadTimeout, tick: firstTick, look: c.sendFirst}
 	for {
 		c.stepErr = nil
 		w.arm(&c.in, now)
@@ -366,6 +368,18 @@ func (c *ClientConn) Tunnel() (conn *netio.Conn, early []byte) {
 	early = c.in.unread()
 	c.in.skip(len(early))
 	return c.io, early
+}
+
+// StartTunnel makes the connection one of raw bytes, after 101 or the
+// successful answer to a CONNECT: ReadBody and WriteBody go on with them, and
+// the last piece ends our direction. Each wait takes at most idle; zero and
+// negative mean no bound.
+func (c *ClientConn) StartTunnel(idle time.Duration) {
+	c.body.start(bodyUntilClose, 0)
+	c.body.timeout = idle
+	c.out.start(bodyUntilClose, -1)
+	c.out.timeout = idle
+	c.out.tunnel = true
 }
 
 // Reusable reports whether another request may be sent on the connection: the

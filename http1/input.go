@@ -143,6 +143,7 @@ type wait struct {
 	start time.Time
 	limit time.Duration
 	tick  time.Duration // until the next look at the Watcher
+	look  bool          // look after one tick, even without a Watcher
 }
 
 // arm sets a read deadline that is due no later than the next event of w, and
@@ -152,7 +153,7 @@ func (w *wait) arm(in *input, now time.Time) {
 	if w.limit <= 0 {
 		due = time.Hour
 	}
-	if in.watch != nil {
+	if in.watch != nil || w.look {
 		due = min(due, w.tick)
 	}
 	due = max(due, time.Millisecond)
@@ -175,6 +176,7 @@ func (w *wait) expired(in *input, now time.Time) error {
 		}
 		w.tick = min(2*w.tick, lastTick)
 	}
+	w.look = false
 	if w.limit > 0 && now.Sub(w.start) >= w.limit-w.limit/64 {
 		return errTimeout
 	}

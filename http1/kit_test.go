@@ -10,9 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"regexp"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -174,9 +172,9 @@ func send(t testing.TB, nc net.Conn, data string) {
 }
 
 // recvAll reads to the end and returns what came, without Date fields.
-func recvAll(t testing.TB, nc net.Conn) string {
+func recvAll(t testing.TB, r io.Reader) string {
 	t.Helper()
-	b, err := io.ReadAll(nc)
+	b, err := io.ReadAll(r)
 	if err != nil {
 		t.Errorf("after %q: %v", b, err)
 	}
@@ -188,17 +186,14 @@ var dateLine = regexp.MustCompile("Date: [^\r]*\r\n")
 // recvHead reads a head as it comes, without Date.
 func recvHead(t testing.TB, br *bufio.Reader) string {
 	t.Helper()
-	var head strings.Builder
-	for {
-		line, err := br.ReadString('\n')
-		head.WriteString(line)
-		if err != nil {
-			t.Fatalf("after %q: %v", head.String(), err)
-		}
-		if line == "\r\n" {
-			return dateLine.ReplaceAllString(head.String(), "")
+	var head []byte
+	for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
+		line, err := br.ReadBytes('\n')
+		if head = append(head, line...); err != nil {
+			t.Fatalf("after %q: %v", head, err)
 		}
 	}
+	return dateLine.ReplaceAllString(string(head), "")
 }
 
 // recvResponse reads a response with the standard library's client.
@@ -248,5 +243,3 @@ func echo(s *ServerStream) {
 // isReset reports whether err says that the other side reset the connection,
 // or, on a pipe, closed it.
 func isReset(err error) bool { return err != nil && err != io.EOF && netio.IsClosed(err) }
-
-func isTestTimeout(err error) bool { return os.IsTimeout(err) }

@@ -94,6 +94,11 @@ type ServerConfig struct {
 	// negative mean no limit.
 	MaxRequests int
 
+	// Preface makes Serve return, with the connection open, when a client
+	// starts with the preface of HTTP/2; ServerConn.Preface then has what it
+	// has sent.
+	Preface bool
+
 	// OnReject, if not nil, is told of requests that were malformed or did
 	// not arrive in time, and so never became a stream.
 	OnReject func(c *ServerConn, status int, err error)
@@ -101,6 +106,12 @@ type ServerConfig struct {
 	// Draining, if not nil, reports whether the process is ending:
 	// responses then carry "Connection: close".
 	Draining func() bool
+
+	// Patience, if not nil, returns how long a connection without a request
+	// in hand may stay, for one more request, once it is drained. Zero ends
+	// it at once. It lets no request be lost that the client sends at the
+	// moment in which the connection would be closed (RFC 9112 section 9.5).
+	Patience func() time.Duration
 }
 
 // WithDefaults returns c with every zero field replaced by its default.
@@ -114,6 +125,9 @@ func (c ServerConfig) WithDefaults() ServerConfig {
 	c.MaxDrainBytes = cmp.Or(c.MaxDrainBytes, 64<<10)
 	if c.Draining == nil {
 		c.Draining = func() bool { return false }
+	}
+	if c.Patience == nil {
+		c.Patience = func() time.Duration { return 0 }
 	}
 	if c.OnReject == nil {
 		c.OnReject = func(*ServerConn, int, error) {}

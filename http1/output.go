@@ -26,6 +26,8 @@ type output struct {
 	timeout time.Duration // for each wait
 	buf     *bytebuf.Buf  // nil while nothing is pending
 
+	tunnel bool // the end of the message ends our direction of the connection
+
 	kind bodyKind
 	left int64 // of a fixed body
 	done bool  // the message is complete
@@ -110,16 +112,20 @@ func (o *output) body(piece []byte, last bool) error {
 	}
 	o.done = last
 	if len(piece) > o.space() {
-		return o.write(piece, nil)
-	}
-	if len(piece) > 0 {
+		if err := o.write(piece, nil); err != nil {
+			return err
+		}
+	} else if len(piece) > 0 {
 		p := o.pending()
 		p.B = append(p.B, piece...)
 	}
-	if last {
-		return o.flush()
+	if !last {
+		return nil
 	}
-	return nil
+	if err := o.flush(); err != nil || !o.tunnel {
+		return err
+	}
+	return o.conn.CloseWrite()
 }
 
 // space returns how many bytes may be gathered before a write.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,8 @@ type ServerConn struct {
 	headStart time.Time // when the first part of an incomplete head came
 	scanned   int       // bytes of that head which headEnd has looked at
 	recvErr   error     // why receive ended
-	leaveBy   time.Time // end of a drained connection that never had a request
+	early     []byte    // see Preface
+	leaveBy   time.Time // end of a drained connection that waits for one more request
 
 	state    atomic.Int32
 	draining atomic.Bool
@@ -44,6 +46,7 @@ const (
 	hangUp                      // close
 	hangUpGently                // close, but let the client read the answer first
 	hangUpHard                  // close with a reset
+	handOver                    // leave open: the client speaks HTTP/2
 )
 
 // The values of ServerConn.state. A connection is interrupted only from
@@ -56,7 +59,7 @@ const (
 )
 
 // freshGrace is how long a connection that has had no request yet may still
-// send its first when the process drains.
+// send its first when the process drains, at least.
 const freshGrace = time.Second
 
 // NewServerConn returns a server connection on nc that passes each request to
@@ -165,6 +168,14 @@ func (c *ServerConn) parse() headState {
 	}
 	s := c.stream
 	b := c.in.unread()
+	if c.cfg.Preface && c.served == 0 && len(b) > 0 && strings.HasPrefix(h2Preface, string(b[:min(len(b), len(h2Preface))])) {
+		if len(b) < len(h2Preface) {
+			c.armHead()
+			return headPartial
+		}
+		c.next = handOver
+		return headRefused
+	}
 	n, err := consumeRequestHead(b, c.scanned, &c.cfg.Limits, &s.req, &s.fr)
 	switch {
 	case err != nil:
@@ -182,6 +193,14 @@ func (c *ServerConn) parse() headState {
 	s.begin()
 	return headReady
 }
+
+// h2Preface is what a client of HTTP/2 sends first (RFC 9113 section 3.4).
+const h2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// Preface returns what the client has sent, starting with the preface of
+// HTTP/2, if Serve has returned for it, and otherwise nil. The connection is
+// the caller's then.
+func (c *ServerConn) Preface() []byte { return c.early }
 
 // armHead makes sure that a partial head is given up in time.
 func (c *ServerConn) armHead() {
@@ -221,8 +240,22 @@ func (c *ServerConn) becomeIdle() {
 	c.armIdle(c.idleSince)
 	c.state.Store(stateIdle)
 	if (c.draining.Load() || c.cfg.Draining()) && c.io.Idle() != netio.HasData {
-		c.next = hangUp
+		c.leave(c.idleSince)
 	}
+}
+
+// leave ends a drained connection that has no request in hand: now, or when
+// one more has not come in time.
+func (c *ServerConn) leave(now time.Time) {
+	patience := c.cfg.Patience()
+	if c.served == 0 {
+		patience = max(patience, freshGrace)
+	}
+	if patience <= 0 {
+		c.next = hangUp
+		return
+	}
+	c.leaveBy = now.Add(patience)
 }
 
 func (c *ServerConn) armIdle(now time.Time) {
@@ -267,6 +300,10 @@ func (c *ServerConn) afterWait(err error) verdict {
 		c.armHead()
 		return goOn
 	case !c.leaveBy.IsZero() && !now.Before(c.leaveBy):
+		if c.io.Idle() == netio.HasData {
+			c.armIdle(now) // it came in the last moment
+			return goOn
+		}
 		return hangUp
 	}
 	limit := c.idleLimit()
@@ -295,13 +332,12 @@ func (c *ServerConn) afterInterrupt(now time.Time) verdict {
 		c.armHead()
 	case c.io.Idle() == netio.HasData:
 		c.armIdle(now) // a request that crossed the Drain
-	case c.served > 0:
-		return hangUp
 	default:
-		c.leaveBy = now.Add(freshGrace)
-		c.io.ArmRead(c.leaveBy)
+		if c.leave(now); c.next == goOn {
+			c.io.ArmRead(c.leaveBy)
+		}
 	}
-	return goOn
+	return c.next
 }
 
 // becomeBusy marks that a request is in hand. An Interrupt that came first is
@@ -319,8 +355,9 @@ func (c *ServerConn) becomeBusy() {
 	c.state.Store(stateBusy)
 }
 
-// Drain asks the connection to end: at once if it is idle, otherwise after
-// the request in hand. It may be called from any goroutine.
+// Drain asks the connection to end: at once if it is idle, or after
+// ServerConfig.Patience, otherwise after the request in hand. It may be called
+// from any goroutine, and again when Patience has changed.
 func (c *ServerConn) Drain() {
 	c.draining.Store(true)
 	if c.state.CompareAndSwap(stateIdle, stateInterrupting) {
@@ -370,6 +407,11 @@ func (c *ServerConn) close() {
 		c.stream = nil
 	}
 	switch {
+	case c.next == handOver && !c.io.Killed():
+		c.early = append(c.early, c.in.unread()...)
+		c.in.drop()
+		c.io.Resume()
+		return
 	case c.io.Killed(), c.next == hangUpHard:
 		c.io.Abort()
 	case c.next == hangUpGently:

@@ -327,6 +327,26 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 	return s.conn.io, early, nil
 }
 
+// StartTunnel makes the stream one of raw bytes, after 101 or the successful
+// answer to a CONNECT has been written: ReadBody and WriteBody go on with
+// them, and the last piece ends our direction. Each wait takes at most idle;
+// zero and negative mean no bound. The connection is closed when the handler
+// returns.
+func (s *ServerStream) StartTunnel(idle time.Duration) error {
+	s.tunneled = true
+	s.body.start(bodyUntilClose, 0)
+	s.body.timeout = idle
+	err := s.Flush()
+	s.out.start(bodyUntilClose, -1)
+	s.out.timeout = idle
+	s.out.tunnel = true
+	return err
+}
+
+// Kill makes all reads and writes of the stream fail. It may be called from
+// any goroutine.
+func (s *ServerStream) Kill() { s.conn.io.Kill() }
+
 // finish ends the stream after the handler and says what becomes of the
 // connection.
 func (s *ServerStream) finish() verdict {

@@ -21,7 +21,8 @@ var ErrNoStream = errors.New("http2: no stream available on the connection")
 // at a time and is safe for concurrent use.
 type ClientConn struct {
 	conn
-	scheme string
+	scheme   string
+	reserved int // streams that have been promised and not opened yet; guarded by mu
 }
 
 // NewClientConn returns a client connection on nc and starts its goroutines,
@@ -102,7 +103,7 @@ func (c *ClientConn) availableLocked() int {
 	if uint32(limit) > c.peer.maxStreams {
 		limit = int(c.peer.maxStreams)
 	}
-	return max(limit-len(c.streams), 0)
+	return max(limit-len(c.streams)-c.reserved, 0)
 }
 
 // Active returns the number of streams that are open.

@@ -28,11 +28,19 @@ type ClientStream struct {
 	write    waiter
 }
 
-// NewStream returns a stream for one request. It is opened by the first write.
+// NewStream returns a stream for one request, or nil if the connection can take
+// none now. It is opened by the first write and must be ended by Finish.
 // watch, if not nil, is asked now and then while the stream waits for the
 // origin. readTimeout and writeTimeout replace those of the configuration
 // unless they are zero.
 func (c *ClientConn) NewStream(watch Watcher, readTimeout, writeTimeout time.Duration) *ClientStream {
+	c.mu.Lock()
+	if c.availableLocked() == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	c.reserved++
+	c.mu.Unlock()
 	s := &ClientStream{conn: c, read: waiter{c.cfg.ReadTimeout, watch}, write: waiter{c.cfg.WriteTimeout, watch}}
 	if readTimeout != 0 {
 		s.read.limit = readTimeout
@@ -72,9 +80,10 @@ func (s *ClientStream) open(last bool) error {
 	s.head = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.availableLocked() == 0 {
+	if c.closing || c.goneAway || c.nextID >= 1<<31-1 {
 		return s.upError("open stream", ErrNoStream)
 	}
+	c.reserved--
 	s.id = c.nextID
 	c.nextID += 2
 	s.openLocked()
@@ -231,12 +240,24 @@ func (s *ClientStream) Trailers() *header.Fields { return &s.trailersRecv }
 // BodyReceived returns the number of body bytes read so far.
 func (s *ClientStream) BodyReceived() int64 { return s.received }
 
+// StartTunnel makes the stream one of raw bytes, after the answer to an extended
+// CONNECT: ReadBody and WriteBody go on with them. Each wait takes at most
+// idle; zero and negative mean no bound.
+func (s *ClientStream) StartTunnel(idle time.Duration) {
+	s.read.limit, s.write.limit, s.leftOut = idle, idle, -1
+}
+
 // Kill ends the stream at once. It may be called from any goroutine.
 func (s *ClientStream) Kill() { s.reset(Cancel) }
 
 // Finish ends the use of the stream: what is not complete is reset. The
 // connection goes on.
 func (s *ClientStream) Finish() {
+	if !s.opened {
+		s.c.mu.Lock()
+		s.conn.reserved--
+		s.c.mu.Unlock()
+	}
 	s.reset(Cancel)
 	s.finish()
 }

@@ -161,11 +161,12 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 		return s.writeInformational(res)
 	}
 	s.headSent = true
-	s.noBody = last || !res.HasBody(s.req.Method)
+	tunnel := s.req.Method == "CONNECT" && res.Status < 300
+	s.noBody = last || !tunnel && !res.HasBody(s.req.Method)
 	s.left = res.Length
 	length := res.Length
 	switch {
-	case res.Status == 204 || s.req.Method == "CONNECT" && res.Status < 300:
+	case res.Status == 204 || tunnel:
 		length = -1
 	case last && length < 0 && res.HasBody(s.req.Method):
 		length = 0
@@ -245,6 +246,19 @@ func (s *ServerStream) writeError(err error) error {
 	}
 	return s.downError("write response", err)
 }
+
+// StartTunnel makes the stream one of raw bytes, after the answer to a CONNECT has
+// been written: ReadBody and WriteBody go on with them. Each wait takes at
+// most idle; zero and negative mean no bound.
+func (s *ServerStream) StartTunnel(idle time.Duration) error {
+	s.read.limit, s.write.limit, s.left = idle, idle, -1
+	s.noBody = false
+	return s.Flush()
+}
+
+// Kill makes everything on the stream fail. It may be called from any
+// goroutine.
+func (s *ServerStream) Kill() { s.reset(Cancel) }
 
 // Abort resets the stream, so that the client cannot take what it has for a
 // complete response.

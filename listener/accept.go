@@ -27,6 +27,9 @@ const (
 func (l *Listener) Serve(handle func(net.Conn)) {
 	l.work.Add(1)
 	defer l.work.Done()
+	l.mu.Lock()
+	l.handle = handle
+	l.mu.Unlock()
 	var loops sync.WaitGroup
 	for range l.cfg.Tasks {
 		loops.Go(func() { l.acceptLoop(handle) })
@@ -66,6 +69,9 @@ func (l *Listener) acceptLoop(handle func(net.Conn)) {
 func (l *Listener) serve(c net.Conn, handle func(net.Conn)) {
 	defer l.release()
 	defer l.active.Add(-1)
+	if l.prepare != nil {
+		l.prepare(c)
+	}
 	handle(c)
 }
 

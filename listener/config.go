@@ -73,7 +73,7 @@ type Config struct {
 	// several listeners with ReusePort.
 	Tasks int
 
-	// MaxConns limits how many connections are open at the same time. At
+	// MaxConns limits how many connections are served at the same time. At
 	// the limit no more are accepted: they wait in the backlog until one
 	// has ended. Zero and negative mean no limit.
 	MaxConns int
@@ -115,11 +115,17 @@ func (c Config) withDefaults() Config {
 	c.Name = cmp.Or(c.Name, c.Addr)
 	c.Mode = cmp.Or(c.Mode, 0o660)
 	c.Tasks = cmp.Or(c.Tasks, 1)
-	c.KeepAlive.Idle = cmp.Or(c.KeepAlive.Idle, 15*time.Second)
-	c.KeepAlive.Interval = cmp.Or(c.KeepAlive.Interval, 15*time.Second)
-	c.KeepAlive.Count = cmp.Or(c.KeepAlive.Count, 9)
+	c.KeepAlive = c.KeepAlive.withDefaults()
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
+}
+
+// withDefaults returns k with every zero field replaced by its default.
+func (k KeepAlive) withDefaults() KeepAlive {
+	k.Idle = cmp.Or(k.Idle, 15*time.Second)
+	k.Interval = cmp.Or(k.Interval, 15*time.Second)
+	k.Count = cmp.Or(k.Count, 9)
+	return k
 }
 
 // network returns the network and address to listen on.

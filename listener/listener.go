@@ -20,13 +20,18 @@ type Listener struct {
 	cfg    Config
 	ln     net.Listener
 	unix   *socketFile   // of a Unix socket with a path; else nil
+	shared atomic.Bool   // another process has the socket, too
 	closed chan struct{} // by Close
 	once   sync.Once     // Close
 	err    error         // of Close
 
-	slots  chan struct{}  // one for each open connection; nil: no limit
-	active atomic.Int64   // open connections
-	work   sync.WaitGroup // accept loops and open connections
+	mu     sync.Mutex
+	handle func(net.Conn) // of Serve; guarded by mu
+
+	prepare func(net.Conn) // of each connection; nil: nothing
+	slots   chan struct{}  // one for each open connection; nil: no limit
+	active  atomic.Int64   // open connections
+	work    sync.WaitGroup // accept loops and open connections
 	trouble
 }
 
@@ -40,16 +45,25 @@ func Listen(ctx context.Context, cfg Config) (*Listener, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	l, err := newListener(cfg)
+	if err == nil {
+		err = l.bindRetry(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Addr, err)
+	}
+	return l, nil
+}
+
+// newListener returns a Listener without a socket.
+func newListener(cfg Config) (*Listener, error) {
 	cfg = cfg.withDefaults()
 	if err := unsupported(cfg); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Addr, err)
+		return nil, err
 	}
 	l := &Listener{cfg: cfg, closed: make(chan struct{})}
 	if cfg.MaxConns > 0 {
 		l.slots = make(chan struct{}, cfg.MaxConns)
-	}
-	if err := l.bindRetry(ctx); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Addr, err)
 	}
 	return l, nil
 }
@@ -105,11 +119,18 @@ func (l *Listener) Active() int { return int(l.active.Load()) }
 func (l *Listener) Wait() { l.work.Wait() }
 
 // Close stops accepting and frees the address; the file of a Unix socket is
-// removed. Connections that have been accepted are not touched. Close may be
-// called several times.
+// removed. Connections that have been accepted are not touched, and those that
+// wait in the backlog are still passed to the handle of Serve, without counting
+// for MaxConns. But if the socket is shared, both the backlog and the file
+// stay, for the other process. Close may be called several times.
 func (l *Listener) Close() error {
 	l.once.Do(func() {
 		close(l.closed)
+		if l.shared.Load() {
+			l.err = l.ln.Close()
+			return
+		}
+		l.takeBacklog()
 		l.err = errors.Join(l.ln.Close(), l.unix.remove())
 	})
 	return l.err

@@ -23,64 +23,116 @@ func perConnKeepAlive(KeepAlive) net.KeepAliveConfig { return net.KeepAliveConfi
 // Accepted connections inherit them, which saves a system call each per
 // connection.
 func setOptions(c syscall.RawConn, network string, cfg Config) error {
-	var err error
-	set := func(fd, level, opt, value int, name string) {
-		if err == nil {
-			err = os.NewSyscallError("set "+name, unix.SetsockoptInt(fd, level, opt, value))
-		}
-	}
-	ctlErr := c.Control(func(rawFD uintptr) {
-		fd := int(rawFD)
-		if cfg.RecvBuffer > 0 {
-			set(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, cfg.RecvBuffer, "SO_RCVBUF")
-		}
-		if cfg.SendBuffer > 0 {
-			set(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, cfg.SendBuffer, "SO_SNDBUF")
-		}
+	return apply(c, func(fd int) error {
+		s := setter{fd: fd}
+		s.buffers(cfg)
 		if network == "unix" {
 			// Before bind this sets the permissions that the file is made
 			// with, so that it is never open to more than it shall be.
-			if err == nil {
-				err = os.NewSyscallError("fchmod", unix.Fchmod(fd, uint32(cfg.Mode.Perm())))
+			if s.err == nil {
+				s.err = os.NewSyscallError("fchmod", unix.Fchmod(fd, uint32(cfg.Mode.Perm())))
 			}
-			return
+			return s.err
 		}
-		setTCP(fd, cfg, set)
+		s.tcp(cfg)
+		return s.err
 	})
+}
+
+// setInherited sets the options of cfg on a socket that another process has
+// bound, and turns off those that it may have set and cfg has not.
+func setInherited(c syscall.RawConn, network string, cfg Config) error {
+	return apply(c, func(fd int) error {
+		const largest = 1<<16 - 1 // more than the system allows
+		if err := unix.Listen(fd, largest); err != nil {
+			return os.NewSyscallError("listen", err)
+		}
+		s := setter{fd: fd, reset: true}
+		s.optional(unix.SOL_SOCKET, unix.SO_BUF_LOCK, 0) // sizes adapt again
+		s.buffers(cfg)
+		if network != "unix" {
+			s.tcp(cfg)
+		}
+		return s.err
+	})
+}
+
+// apply calls f with the descriptor of c.
+func apply(c syscall.RawConn, f func(fd int) error) error {
+	var err error
+	ctlErr := c.Control(func(fd uintptr) { err = f(int(fd)) })
 	if ctlErr != nil {
 		return ctlErr
 	}
 	return err
 }
 
-// setTCP sets the options that only TCP has.
-func setTCP(fd int, cfg Config, set func(fd, level, opt, value int, name string)) {
+// A setter sets options on a socket, until one cannot be set.
+type setter struct {
+	fd    int
+	reset bool // set options to zero, too
+	err   error
+}
+
+// set sets an option.
+func (s *setter) set(level, opt, value int, name string) {
+	if s.err == nil {
+		s.err = os.NewSyscallError("set "+name, unix.SetsockoptInt(s.fd, level, opt, value))
+	}
+}
+
+// setOr sets an option unless value is zero; that is set on a socket that may
+// have another value.
+func (s *setter) setOr(level, opt, value int, name string) {
+	switch {
+	case value != 0:
+		s.set(level, opt, value, name)
+	case s.reset:
+		s.optional(level, opt, 0)
+	}
+}
+
+// optional sets an option that the system may not know.
+func (s *setter) optional(level, opt, value int) {
+	_ = unix.SetsockoptInt(s.fd, level, opt, value)
+}
+
+// buffers sets the sizes of the buffers.
+func (s *setter) buffers(cfg Config) {
+	if cfg.RecvBuffer > 0 {
+		s.set(unix.SOL_SOCKET, unix.SO_RCVBUF, cfg.RecvBuffer, "SO_RCVBUF")
+	}
+	if cfg.SendBuffer > 0 {
+		s.set(unix.SOL_SOCKET, unix.SO_SNDBUF, cfg.SendBuffer, "SO_SNDBUF")
+	}
+}
+
+// tcp sets the options that only TCP has.
+func (s *setter) tcp(cfg Config) {
 	if cfg.ReusePort {
-		set(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT")
+		s.set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT")
 	}
-	if cfg.FastOpen > 0 {
-		set(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, cfg.FastOpen, "TCP_FASTOPEN")
-	}
-	if cfg.DeferAccept > 0 {
-		set(fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds(cfg.DeferAccept), "TCP_DEFER_ACCEPT")
-	}
-	if cfg.DSCP > 0 {
-		const aboveECN = 2 // bits of the byte that are not the code point
-		domain, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-		set(fd, unix.IPPROTO_IP, unix.IP_TOS, cfg.DSCP<<aboveECN, "IP_TOS")
-		if domain == unix.AF_INET6 {
-			set(fd, unix.IPPROTO_IPV6, unix.IPV6_TCLASS, cfg.DSCP<<aboveECN, "IPV6_TCLASS")
-		}
-	}
+	s.setOr(unix.IPPROTO_TCP, unix.TCP_FASTOPEN, cfg.FastOpen, "TCP_FASTOPEN")
+	s.setOr(unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds(cfg.DeferAccept), "TCP_DEFER_ACCEPT")
+	s.dscp(cfg.DSCP)
 	k := cfg.KeepAlive
 	if k.Idle > 0 {
-		set(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1, "SO_KEEPALIVE")
-		set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(k.Idle), "TCP_KEEPIDLE")
-		set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(k.Interval), "TCP_KEEPINTVL")
-		set(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Count, "TCP_KEEPCNT")
+		s.set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1, "SO_KEEPALIVE")
+		s.set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(k.Idle), "TCP_KEEPIDLE")
+		s.set(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(k.Interval), "TCP_KEEPINTVL")
+		s.set(unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Count, "TCP_KEEPCNT")
+	} else {
+		s.setOr(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0, "SO_KEEPALIVE")
 	}
-	if k.UserTimeout > 0 {
-		set(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.UserTimeout.Milliseconds()), "TCP_USER_TIMEOUT")
+	s.setOr(unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.UserTimeout.Milliseconds()), "TCP_USER_TIMEOUT")
+}
+
+// dscp sets the code point in both protocols.
+func (s *setter) dscp(value int) {
+	const aboveECN = 2 // bits of the byte that are not the code point
+	s.setOr(unix.IPPROTO_IP, unix.IP_TOS, value<<aboveECN, "IP_TOS")
+	if domain, _ := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_DOMAIN); domain == unix.AF_INET6 {
+		s.setOr(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, value<<aboveECN, "IPV6_TCLASS")
 	}
 }
 

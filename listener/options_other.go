@@ -66,3 +66,9 @@ func setOptions(c syscall.RawConn, network string, cfg Config) error {
 	}
 	return err
 }
+
+// setInherited sets the options of cfg on a socket that another process has
+// bound.
+func setInherited(c syscall.RawConn, network string, cfg Config) error {
+	return setOptions(c, network, cfg)
+}

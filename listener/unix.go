@@ -71,13 +71,14 @@ func removeStale(ctx context.Context, path string) error {
 	}
 }
 
-// remove removes the file unless another has taken its place.
+// remove removes the file unless another has taken its place. File systems may
+// give the number of a removed file to the next one, so the time counts, too.
 func (f *socketFile) remove() error {
 	if f == nil || f.info == nil {
 		return nil
 	}
 	now, err := os.Lstat(f.path)
-	if err == nil && os.SameFile(now, f.info) {
+	if err == nil && os.SameFile(now, f.info) && now.ModTime().Equal(f.info.ModTime()) {
 		err = os.Remove(f.path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/upstream"
 )
 
@@ -68,6 +69,15 @@ type Downstream struct {
 	// HTTP1 has the limits and timeouts of HTTP/1 connections. Its OnReject
 	// and Draining are the proxy's.
 	HTTP1 http1.ServerConfig
+
+	// HTTP2 has the limits and timeouts of HTTP/2 connections. Its Draining
+	// is the proxy's.
+	HTTP2 http2.Config
+
+	// H2C also takes HTTP/2 without TLS, from clients that start with its
+	// preface (RFC 9113 section 3.3). Connections over TLS agree on their
+	// protocol by ALPN, whatever this says.
+	H2C bool
 
 	// AllowConnect passes CONNECT requests on to the peer and tunnels after
 	// a successful answer. Otherwise they are answered with 405.
@@ -126,7 +136,7 @@ func (c Config) Validate() error {
 	if c.MaxReplayBytes > 64<<20 {
 		errs = append(errs, fmt.Errorf("proxy: MaxReplayBytes is %d, want at most %d", c.MaxReplayBytes, 64<<20))
 	}
-	errs = append(errs, c.Downstream.HTTP1.Validate())
+	errs = append(errs, c.Downstream.HTTP1.Validate(), c.Downstream.HTTP2.Validate())
 	return errors.Join(errs...)
 }
 

@@ -5,14 +5,17 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/upstream"
 )
 
@@ -24,7 +27,8 @@ type front struct {
 	choose func(*header.Request) *Proxy
 
 	draining atomic.Bool
-	killing  atomic.Bool // Shutdown has run out of time
+	patience atomic.Int64 // nanoseconds that idle connections may stay while draining
+	killing  atomic.Bool  // Shutdown has run out of time
 	active   atomic.Int64
 	requests atomic.Int64
 	rejected atomic.Int64
@@ -37,12 +41,17 @@ type front struct {
 // conn is a connection of a client.
 type conn struct {
 	front    *front
+	nc       net.Conn
 	h1       *http1.ServerConn
-	client   netip.AddrPort // zero for a Unix socket
-	clientIP string         // as text, made once per connection
-	value    any            // Session.SetConnValue
+	h2       atomic.Pointer[http2.ServerConn] // set if the client speaks HTTP/2; h1 has ended then
+	tls      *tls.ConnectionState             // nil without TLS
+	client   netip.AddrPort                   // zero for a Unix socket
+	clientIP string                           // as text, made once per connection
 
-	upstream atomic.Pointer[upstream.Conn] // the one in use, for kill
+	mu    sync.Mutex
+	value any // Session.SetConnValue; guarded by mu: the requests of HTTP/2 are concurrent
+
+	upstream atomic.Pointer[upstream.Conn] // the one in use by a request of HTTP/1, for kill
 	killed   atomic.Bool
 }
 
@@ -50,35 +59,75 @@ func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Reque
 	f.cfg = cfg
 	f.cfg.HTTP1 = cfg.HTTP1.WithDefaults()
 	f.cfg.HTTP1.Draining = f.draining.Load
+	f.cfg.HTTP1.Patience = func() time.Duration { return time.Duration(f.patience.Load()) }
 	f.cfg.HTTP1.OnReject = f.onReject
+	f.cfg.HTTP1.Preface = cfg.H2C
+	f.cfg.HTTP2 = cfg.HTTP2.WithDefaults()
+	f.cfg.HTTP2.Draining = f.draining.Load
 	f.log = log
 	f.choose = choose
 	f.conns = make(map[*conn]struct{})
 }
 
 func (f *front) serveConn(nc net.Conn) {
-	c := &conn{front: f}
+	c := &conn{front: f, nc: nc}
 	if ta, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := ta.AddrPort()
 		c.client = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 		c.clientIP = c.client.Addr().WithZone("").String()
 	}
-	c.h1 = http1.NewServerConn(nc, &f.cfg.HTTP1, c.serve)
+	if tc, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
+		state := tc.ConnectionState()
+		c.tls = &state
+	}
+	c.h1 = http1.NewServerConn(nc, &f.cfg.HTTP1, func(s *http1.ServerStream) { c.serve(s) })
+	if c.tls != nil && c.tls.NegotiatedProtocol == "h2" {
+		c.startH2(nil)
+	}
 	f.add(c)
 	defer f.remove(c)
+	if h2 := c.h2.Load(); h2 != nil {
+		h2.Serve()
+		return
+	}
 	c.h1.Serve()
+	if early := c.h1.Preface(); early != nil {
+		c.startH2(early)
+		c.begun()
+		c.h2.Load().Serve()
+	}
+}
+
+// startH2 makes the connection one of HTTP/2. early is what has been received
+// already.
+func (c *conn) startH2(early []byte) {
+	c.h2.Store(http2.NewServerConn(c.nc, &c.front.cfg.HTTP2, early, func(s *http2.ServerStream) { c.serve(s) }))
+}
+
+// begun makes up for a drain or kill that came before the protocol was known.
+func (c *conn) begun() {
+	if c.front.draining.Load() {
+		c.drain()
+	}
+	if c.front.killing.Load() || c.killed.Load() {
+		c.kill()
+	}
+}
+
+// drain asks the connection to end when what is in hand has.
+func (c *conn) drain() {
+	if h2 := c.h2.Load(); h2 != nil {
+		h2.Drain()
+		return
+	}
+	c.h1.Drain()
 }
 
 func (f *front) add(c *conn) {
 	f.mu.Lock()
 	f.conns[c] = struct{}{}
 	f.mu.Unlock()
-	if f.draining.Load() {
-		c.h1.Drain()
-	}
-	if f.killing.Load() {
-		c.kill()
-	}
+	c.begun()
 }
 
 func (f *front) remove(c *conn) {
@@ -92,7 +141,7 @@ func (f *front) remove(c *conn) {
 }
 
 // serve is called for each request of the connection.
-func (c *conn) serve(s *http1.ServerStream) {
+func (c *conn) serve(s downstream) {
 	f := c.front
 	f.active.Add(1)
 	f.requests.Add(1)
@@ -136,11 +185,18 @@ func (f *front) stats() Stats {
 	return Stats{Connections: n, Active: f.active.Load(), Requests: f.requests.Load(), Rejected: f.rejected.Load()}
 }
 
-func (f *front) shutdown(ctx context.Context) error {
+// retire makes connections end after their next request, or when there is none
+// for idle.
+func (f *front) retire(idle time.Duration) {
+	f.patience.Store(int64(max(idle, 0)))
 	f.draining.Store(true)
 	for _, c := range f.all() {
-		c.h1.Drain()
+		c.drain()
 	}
+}
+
+func (f *front) shutdown(ctx context.Context) error {
+	f.retire(0)
 	if f.wait(ctx) {
 		return nil
 	}
@@ -185,6 +241,10 @@ func (f *front) wait(ctx context.Context) bool {
 // kill ends the connection and what is in hand on it.
 func (c *conn) kill() {
 	c.killed.Store(true)
+	if h2 := c.h2.Load(); h2 != nil {
+		h2.Kill() // its requests notice while they wait
+		return
+	}
 	c.h1.Kill()
 	if up := c.upstream.Load(); up != nil {
 		up.Kill()
@@ -192,9 +252,13 @@ func (c *conn) kill() {
 }
 
 // using notes the upstream connection that a request of c uses, nil for none.
-func (c *conn) using(up *upstream.Conn) {
-	c.upstream.Store(up)
-	if up != nil && c.killed.Load() {
-		up.Kill()
+// Kill ends waits on it at once; others notice within a second.
+func (c *conn) using(up upstreamStream) {
+	conn, _ := up.(*upstream.Conn)
+	if c.h2.Load() == nil {
+		c.upstream.Store(conn)
+	}
+	if conn != nil && c.killed.Load() {
+		conn.Kill()
 	}
 }

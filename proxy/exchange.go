@@ -42,6 +42,9 @@ type exchange struct {
 	hasResponse bool
 	trailersOK  bool // the client accepts trailers
 
+	upgrading string // the protocols that the peer is asked to switch to
+	wsKey     string // Sec-WebSocket-Key of the attempt, if one side speaks HTTP/2
+
 	body      []byte // the request body, if bodyReady
 	bodyReady bool   // the whole of it is in memory
 	bodyErr   error  // why Session.Body failed: part of the body may be lost
@@ -125,7 +128,9 @@ func (x *exchange) run() error {
 // filterRequest runs the hooks that may answer the request themselves.
 func (x *exchange) filterRequest() (done bool, err error) {
 	s := &x.session
-	if x.down.Request().Method == "CONNECT" && !x.conn.front.cfg.AllowConnect {
+	req := x.down.Request()
+	extended := req.Proto == header.HTTP2 && x.down.Upgrade() != "" // a WebSocket, not a tunnel to anywhere
+	if req.Method == "CONNECT" && !extended && !x.conn.front.cfg.AllowConnect {
 		// What follows may be meant for the tunnel, not for us.
 		x.down.CloseAfter()
 		return false, errConnectRefused
@@ -191,13 +196,15 @@ func (x *exchange) replaceError(name string, hook func(*Session, *upstream.Peer,
 func (x *exchange) connect() error {
 	x.reused, x.connectTime = false, 0
 	connector := x.proxy.cfg.Connector
-	conn := connector.Idle(x.peer, x)
+	conn := connector.Open(x.peer, x)
 	if conn == nil {
 		var err error
-		if conn, err = connector.Dial(x.context(), x.peer, x); err != nil {
+		if conn, err = connector.Connect(x.context(), x.peer, x); err != nil {
 			return x.clientLeft(err)
 		}
-		x.connectTime = conn.DialTime()
+		if !conn.Reused() {
+			x.connectTime = conn.DialTime()
+		}
 	}
 	x.reused = conn.Reused()
 	x.up = conn
@@ -224,9 +231,7 @@ func (x *exchange) exchangeWith(peer *upstream.Peer) error {
 // finishAttempt gives the connection back. Before that it ends an upload that
 // goes on though the attempt is over.
 func (x *exchange) finishAttempt(err error) {
-	if err := x.stopUpload(err); err != nil && x.waitErr == nil {
-		x.waitErr = err
-	}
+	x.stopUpload(err)
 	x.conn.using(nil)
 	up := x.up
 	x.up = nil

@@ -47,7 +47,12 @@ func (x *exchange) addForwarding(head *header.Request, trusted bool) {
 }
 
 // scheme returns the scheme of the client's connection.
-func (c *conn) scheme() string { return "http" }
+func (c *conn) scheme() string {
+	if c.tls != nil {
+		return "https"
+	}
+	return "http"
+}
 
 // setUnlessTrusted sets a field, unless a trusted client has set it.
 func setUnlessTrusted(fields *header.Fields, name, value string, trusted bool) {

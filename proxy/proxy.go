@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/upstream"
@@ -55,6 +56,12 @@ func (p *Proxy) ServeConn(c net.Conn) { p.front.serveConn(c) }
 // request each.
 func (p *Proxy) Shutdown(ctx context.Context) error { return p.front.shutdown(ctx) }
 
+// Retire prepares for the end when another process serves new connections
+// already: each connection ends after its next request, or when none has come
+// for idle. So no request meets a connection that is being closed. Shutdown is
+// still to be called.
+func (p *Proxy) Retire(idle time.Duration) { p.front.retire(idle) }
+
 // Stats returns how much is going on now.
 func (p *Proxy) Stats() Stats { return p.front.stats() }
 
@@ -62,8 +69,8 @@ func (p *Proxy) Stats() Stats { return p.front.stats() }
 type Stats struct {
 	Connections int   // of clients, open now
 	Active      int64 // requests and tunnels in hand now
-	Requests    int64 // since the start
-	Rejected    int64 // malformed requests since the start
+	Requests    int64 // since the start, with those before an upgrade
+	Rejected    int64 // malformed requests, likewise
 }
 
 // A Switch serves connections on which each request may belong to another
@@ -93,6 +100,9 @@ func (s *Switch) ServeConn(c net.Conn) { s.front.serveConn(c) }
 
 // Shutdown is as for a Proxy.
 func (s *Switch) Shutdown(ctx context.Context) error { return s.front.shutdown(ctx) }
+
+// Retire is as for a Proxy.
+func (s *Switch) Retire(idle time.Duration) { s.front.retire(idle) }
 
 // Stats returns how much is going on now.
 func (s *Switch) Stats() Stats { return s.front.stats() }

@@ -31,7 +31,7 @@ func (x *exchange) relayResponse() error {
 		x.headAt = time.Now()
 	}
 	method := x.down.Request().Method
-	if x.res.Status == 101 || method == "CONNECT" && x.res.Status < 300 {
+	if x.switched() {
 		return x.tunnel()
 	}
 	hasBody := x.res.HasBody(method)

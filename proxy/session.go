@@ -5,6 +5,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -50,7 +51,7 @@ func (s *Session) Tried() []*upstream.Peer { return s.x.tried }
 func (s *Session) ClientAddr() netip.AddrPort { return s.x.conn.client }
 
 // LocalAddr returns the address on which the connection was accepted.
-func (s *Session) LocalAddr() net.Addr { return s.x.conn.h1.NetConn().LocalAddr() }
+func (s *Session) LocalAddr() net.Addr { return s.x.conn.nc.LocalAddr() }
 
 // Context returns a context that ends when the client goes away or the
 // exchange ends. It is made on the first call.
@@ -68,10 +69,24 @@ func (s *Session) Upgrade() string { return s.x.down.Upgrade() }
 
 // ConnValue returns what SetConnValue stored on the client's connection, by
 // this request or an earlier one, or nil.
-func (s *Session) ConnValue() any { return s.x.conn.value }
+func (s *Session) ConnValue() any {
+	c := s.x.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value
+}
 
 // SetConnValue keeps v for the later requests of the client's connection.
-func (s *Session) SetConnValue(v any) { s.x.conn.value = v }
+func (s *Session) SetConnValue(v any) {
+	c := s.x.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.value = v
+}
+
+// TLS returns the state of the client's TLS connection, or nil if it has
+// none. It must not be modified.
+func (s *Session) TLS() *tls.ConnectionState { return s.x.conn.tls }
 
 // Logger returns the proxy's logger.
 func (s *Session) Logger() *slog.Logger { return s.x.proxy.cfg.Logger }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http1"
-	"github.com/belay-proxy/belay/internal/netio"
+	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/upstream"
 )
 
@@ -41,37 +41,16 @@ type downstream interface {
 	CloseAfter()
 	Abort()
 	ClientGone() bool
-	Tunnel() (conn *netio.Conn, early []byte, err error)
+	StartTunnel(idle time.Duration) error // ReadBody and WriteBody go on with raw bytes
+	Kill()                                // makes all that fail; from any goroutine
 }
 
-// upstreamStream is one request to a peer. The connections of package
-// upstream implement it.
-type upstreamStream interface {
-	Reused() bool
-	DialTime() time.Duration
-
-	WriteHead(head *header.Request, upgrade string, trailersOK, last bool) error
-	WriteBody(piece []byte, last bool) error
-	WriteTrailers(*header.Fields) error
-	Flush() error
-
-	SendAndReadHead(*header.Response) error
-	ReadHead(*header.Response) error
-	Nominates() bool // Connection lists names of fields
-	ReadBody() (piece []byte, last bool, err error)
-	BodyBuffered() bool
-	Trailers() *header.Fields
-	BodyReceived() int64
-
-	Tunnel() (conn *netio.Conn, early []byte)
-	Kill()
-	Release(now time.Time)
-	Discard()
-}
+// upstreamStream is one request to a peer.
+type upstreamStream = upstream.Stream
 
 var (
-	_ downstream     = (*http1.ServerStream)(nil)
-	_ upstreamStream = (*upstream.Conn)(nil)
+	_ downstream = (*http1.ServerStream)(nil)
+	_ downstream = (*http2.ServerStream)(nil)
 )
 
 // spliceBody moves the rest of the response body inside the kernel if both

@@ -5,11 +5,10 @@ package proxy
 
 import (
 	"errors"
-	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/belay-proxy/belay/internal/bytebuf"
 	"github.com/belay-proxy/belay/internal/netio"
 	"github.com/belay-proxy/belay/proxyerr"
 )
@@ -18,6 +17,9 @@ import (
 // both directions until both have ended, or nothing has moved for too long.
 // Body filters see what passes.
 func (x *exchange) tunnel() error {
+	if err := x.makeSwitch(); err != nil {
+		return err
+	}
 	if err := x.filterHead(); err != nil {
 		return err
 	}
@@ -26,46 +28,30 @@ func (x *exchange) tunnel() error {
 	if err := x.finishUpload(); err != nil {
 		return err
 	}
-	if err := x.down.WriteHead(&x.res, true); err != nil {
+	if err := x.down.WriteHead(&x.res, false); err != nil {
 		return err
 	}
-	down, fromClient, err := x.down.Tunnel()
-	if err != nil {
-		return err
-	}
-	up, fromPeer := x.up.Tunnel()
-	t := &tunnel{idle: x.proxy.cfg.TunnelIdleTimeout}
+	t := &tunnel{x: x, idle: x.proxy.cfg.TunnelIdleTimeout}
 	t.last.Store(netio.Now().UnixNano())
-	done := make(chan error, 1)
+	if err := x.down.StartTunnel(t.idle); err != nil {
+		return err
+	}
+	x.up.StartTunnel(t.idle)
+	done := make(chan struct{})
 	go func() {
-		err := x.guard(func() error {
-			return t.copy(up, down, fromClient, x.bound(x.phases.requestBodyFilter))
-		})
-		if err != nil { // also that of a filter that panicked
-			up.Kill()
-			down.Kill()
-		}
-		done <- err
+		defer close(done)
+		t.end(x.guard(func() error { return t.copy(x.up, x.down, x.phases.requestBodyFilter) }))
 	}()
-	err = x.guard(func() error { return t.copy(down, up, fromPeer, x.bound(x.tunnelDownFilter())) })
-	if err != nil {
-		up.Kill()
-		down.Kill()
-	}
-	uerr := <-done
-	if err == errTunnelIdle || uerr == errTunnelIdle { // of the other it is the consequence
+	t.end(x.guard(func() error { return t.copy(x.down, x.up, x.tunnelDownFilter()) }))
+	<-done
+	switch {
+	case t.err == nil, t.err == errTunnelIdle:
 		return nil
+	case x.conn.killed.Load():
+		return killedError("tunnel")
 	}
-	if err == nil {
-		err = uerr
-	}
-	if err != nil && x.conn.killed.Load() {
-		err = killedError("tunnel")
-	}
-	if err != nil {
-		x.down.Abort()
-	}
-	return err
+	x.down.Abort()
+	return t.err
 }
 
 // finishUpload waits for the rest of the request body to be sent.
@@ -91,136 +77,77 @@ func (x *exchange) tunnelDownFilter() bodyFilter {
 	return func(_ *Session, piece []byte, last bool) ([]byte, error) { return x.filterBody(piece, last) }
 }
 
-// bound binds a filter to the session.
-func (x *exchange) bound(f bodyFilter) func([]byte, bool) ([]byte, error) {
-	if f == nil {
-		return nil
-	}
-	return func(piece []byte, last bool) ([]byte, error) { return f(&x.session, piece, last) }
-}
-
 // errTunnelIdle ends a tunnel on which nothing moves.
 var errTunnelIdle = errors.New("tunnel idle")
 
 // A tunnel is a pair of directions that share an idle time.
 type tunnel struct {
+	x    *exchange
 	idle time.Duration // zero and negative mean no limit
 	last atomic.Int64  // when something last moved, in Unix nanoseconds
+
+	failed sync.Once
+	err    error       // the first failure; set by failed
+	ending atomic.Bool // there has been a failure
+}
+
+// end notes how a direction has ended. The first failure ends the other
+// direction too.
+func (t *tunnel) end(err error) {
+	if err != nil {
+		t.failed.Do(func() { t.err = err })
+		t.ending.Store(true)
+		t.x.up.Kill()
+		t.x.down.Kill()
+	}
+}
+
+// tunnelEnd is one end of a tunnel.
+type tunnelEnd interface {
+	ReadBody() (piece []byte, last bool, err error)
+	WriteBody(piece []byte, last bool) error
+	Flush() error
 }
 
 // copy moves bytes from src to dst until src ends, and then ends that
-// direction of dst. A failure ends both directions.
-func (t *tunnel) copy(dst, src *netio.Conn, early []byte, filter func([]byte, bool) ([]byte, error)) (err error) {
-	defer func() {
-		if err != nil {
-			dst.Kill()
-			src.Kill()
-		}
-	}()
-	if len(early) > 0 {
-		if err := t.pass(dst, early, false, filter); err != nil {
-			return err
-		}
-	}
-	r := tunnelReader{src: src}
-	r.step = r.receive
+// direction of dst.
+func (t *tunnel) copy(dst, src tunnelEnd, filter bodyFilter) error {
 	for {
-		buf, err := r.next(t)
-		if err == io.EOF {
-			if filter != nil {
-				if err := t.pass(dst, nil, true, filter); err != nil {
-					return err
-				}
+		piece, last, err := src.ReadBody()
+		if err != nil {
+			if t.goesOn(err) {
+				continue
 			}
-			return dst.CloseWrite()
-		}
-		if err != nil {
 			return err
 		}
-		err = t.pass(dst, buf.B, false, filter)
-		buf.Release()
-		if err != nil {
+		t.last.Store(netio.Now().UnixNano())
+		if filter != nil {
+			if piece, err = filter(&t.x.session, piece, last); err != nil {
+				return hookError("body filter", err)
+			}
+		}
+		if err := dst.WriteBody(piece, last); err != nil {
+			return err
+		}
+		if last {
+			return nil
+		}
+		if err := dst.Flush(); err != nil {
 			return err
 		}
 	}
 }
 
-// pass writes one piece to dst, through the filter.
-func (t *tunnel) pass(dst *netio.Conn, piece []byte, last bool, filter func([]byte, bool) ([]byte, error)) (err error) {
-	t.last.Store(netio.Now().UnixNano())
-	if filter != nil {
-		if piece, err = filter(piece, last); err != nil {
-			return hookError("body filter", err)
-		}
+// goesOn reports whether a read that failed may be tried again: it took too
+// long, but the other direction has moved meanwhile.
+func (t *tunnel) goesOn(err error) bool {
+	if !errors.Is(err, proxyerr.ReadTimeout) || t.ending.Load() || t.x.conn.killed.Load() {
+		return false
 	}
-	if len(piece) == 0 {
-		return nil
-	}
-	_, err = dst.Write(piece, nil, nil, t.idle)
-	return tunnelError("write", err)
-}
-
-// A tunnelReader reads pieces from one side. While it waits it holds no
-// buffer: idle WebSockets are many.
-type tunnelReader struct {
-	src  *netio.Conn
-	step func() bool // receive, bound once
-	buf  *bytebuf.Buf
-	err  error
-}
-
-// next returns what has arrived in a buffer that the caller releases.
-func (r *tunnelReader) next(t *tunnel) (*bytebuf.Buf, error) {
-	for {
-		now := netio.Now()
-		idle := now.Sub(time.Unix(0, t.last.Load()))
-		if t.idle > 0 {
-			left := max(t.idle-idle, time.Millisecond)
-			r.src.EnsureRead(now, left/2, left)
-		} else {
-			r.src.ArmRead(time.Time{}) // none that an earlier wait has left
-		}
-		r.buf, r.err = nil, nil
-		err := r.src.Loop(r.step)
-		if err == nil {
-			err = r.err
-		}
-		switch {
-		case err == nil:
-			return r.buf, nil
-		case err == io.EOF:
-			return nil, io.EOF
-		case !netio.IsTimeout(err) || r.src.Killed():
-			return nil, tunnelError("read", err)
-		case t.idle > 0 && time.Since(time.Unix(0, t.last.Load())) >= t.idle:
-			return nil, errTunnelIdle
-		}
-	}
-}
-
-func (r *tunnelReader) receive() (done bool) {
-	buf := bytebuf.Get(bytebuf.Medium)
-	n, err := r.src.Recv(buf.B[:cap(buf.B)])
-	if err != nil {
-		buf.Release()
-		if err == netio.ErrAgain {
-			return false
-		}
-		r.err = err
+	quiet := netio.Now().Sub(time.Unix(0, t.last.Load()))
+	if t.idle > 0 && quiet < t.idle*63/64 {
 		return true
 	}
-	buf.B = buf.B[:n]
-	r.buf = buf
-	return true
-}
-
-func tunnelError(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	kind := proxyerr.ReadFailed
-	if netio.IsClosed(err) {
-		kind = proxyerr.ConnClosed
-	}
-	return proxyerr.New(proxyerr.Downstream, kind, op+" tunnel", err)
+	t.end(errTunnelIdle)
+	return false
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/internal/bytebuf"
 	"github.com/belay-proxy/belay/proxyerr"
 )
@@ -17,6 +18,10 @@ import (
 // that is still arriving is sent by a goroutine of its own from here on.
 func (x *exchange) sendRequest() error {
 	head := &x.head
+	if x.upgrading != "" && (x.down.Request().Proto == header.HTTP2 || x.up.Proto() == header.HTTP2) {
+		// What follows the head on either side is the tunnel, not a body.
+		return x.up.WriteHead(head, x.upgrading, false, x.up.Proto() != header.HTTP2)
+	}
 	hasBody := x.down.Request().Length != 0
 	if x.bodyErr != nil {
 		return x.bodyErr // what is left of the body is not the body
@@ -24,7 +29,7 @@ func (x *exchange) sendRequest() error {
 	if !hasBody && head.Length < 0 {
 		head.Length = 0
 	}
-	if err := x.up.WriteHead(head, x.upgrade(), x.trailersOK, !hasBody); err != nil || !hasBody {
+	if err := x.up.WriteHead(head, x.upgrading, x.trailersOK, !hasBody); err != nil || !hasBody {
 		return err
 	}
 	if !x.bodyReady && x.down.BodyComplete() && x.replay.empty() {
@@ -44,15 +49,6 @@ func (x *exchange) sendRequest() error {
 	}
 	x.startUpload()
 	return nil
-}
-
-// upgrade returns the protocols to ask the peer for. h2c is never passed on:
-// a tunnel of HTTP would escape every rule here.
-func (x *exchange) upgrade() string {
-	if up := x.down.Upgrade(); up != "" && !hasToken(up, "h2c") {
-		return up
-	}
-	return ""
 }
 
 // sendPiece passes a piece of request body through the filter to the peer.
@@ -82,7 +78,6 @@ type upload struct {
 	lastPiece atomic.Bool // is about to be sent
 	stopping  atomic.Bool
 	failed    atomic.Pointer[uploadError]
-	completed bool // sent to its end; valid after done
 }
 
 type uploadError struct{ err error }
@@ -119,16 +114,13 @@ func (x *exchange) startUpload() {
 	go func() {
 		defer close(u.done)
 		err := x.guard(u.run)
-		u.completed = err == nil
 		if err != nil && !u.stopping.Load() {
 			u.failed.Store(&uploadError{err})
 		}
 		if err != nil && !isUpstream(err) && !u.stopping.Load() {
 			// Wake up whoever waits for the peer: the request will never
 			// be complete.
-			if c := x.conn.upstream.Load(); c != nil {
-				c.Kill()
-			}
+			x.up.Kill()
 		}
 	}()
 }
@@ -138,6 +130,7 @@ func (u *upload) run() error {
 	x := u.x
 	if !x.replay.empty() {
 		last := x.replay.whole
+		u.lastPiece.Store(last)
 		if err := x.sendPiece(x.replay.bytes(), last); err != nil || last {
 			return err
 		}
@@ -168,12 +161,11 @@ func (u *upload) run() error {
 const lastPieceGrace = 20 * time.Millisecond
 
 // stopUpload ends an upload that is still going on and waits for its
-// goroutine. err is the outcome of the attempt. It returns the error that
-// explains a failed exchange, if the upload had one.
-func (x *exchange) stopUpload(err error) error {
+// goroutine. err is the outcome of the attempt.
+func (x *exchange) stopUpload(err error) {
 	u := x.uploading
 	if u == nil {
-		return nil
+		return
 	}
 	if !u.finished() && err == nil && u.lastPiece.Load() {
 		select {
@@ -189,7 +181,6 @@ func (x *exchange) stopUpload(err error) error {
 		x.down.ResumeReading()
 	}
 	x.uploading = nil
-	return u.clientError()
 }
 
 // A replay remembers what has been sent of a request body that is still

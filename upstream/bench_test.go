@@ -52,6 +52,20 @@ func BenchmarkIdleRelease(b *testing.B) {
 	}
 }
 
+// BenchmarkIdleReleaseTCP is the same with the look at the socket.
+func BenchmarkIdleReleaseTCP(b *testing.B) {
+	c := newConnector(b, Config{})
+	p := &Peer{Addr: (&origin{answer: ok}).listen(b, "tcp", "127.0.0.1:0")}
+	conn := get(b, c, p)
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		conn.keep(now)
+		conn = c.Idle(p, nil)
+	}
+	conn.Discard()
+}
+
 // BenchmarkIdleFreshPeer is the same for a program that makes a Peer for each
 // request: found by identity.
 func BenchmarkIdleFreshPeer(b *testing.B) {

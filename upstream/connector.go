@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/internal/netio"
 )
 
@@ -64,8 +65,12 @@ type Config struct {
 	// RootCAs verify the certificates of TLS peers. Nil means the system's.
 	RootCAs *x509.CertPool
 
-	// Limits bound the responses of peers.
+	// Limits bound the responses of peers over HTTP/1.
 	Limits http1.Limits
+
+	// HTTP2 has the limits of connections over HTTP/2. Its timeouts are
+	// those above, or a peer's.
+	HTTP2 http2.Config
 }
 
 // Validate returns every problem with c, joined, or nil.
@@ -84,7 +89,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("upstream: BindIPv6 has %v, want an IPv6 address without zone", a))
 		}
 	}
-	errs = append(errs, c.Limits.Validate())
+	errs = append(errs, c.Limits.Validate(), c.HTTP2.Validate())
 	return errors.Join(errs...)
 }
 
@@ -96,6 +101,7 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 50*time.Second)
 	c.MaxIdlePerPeer = cmp.Or(c.MaxIdlePerPeer, 1024)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 8192)
+	c.HTTP2 = c.HTTP2.WithDefaults()
 	return c
 }
 
@@ -103,6 +109,7 @@ func (c Config) withDefaults() Config {
 type Connector struct {
 	cfg   Config
 	pool  pool
+	muxes muxes
 	stats counters
 }
 
@@ -128,6 +135,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c := &Connector{cfg: cfg.withDefaults()}
 	c.pool.init(&c.cfg)
+	c.muxes.cfg = c.cfg.HTTP2
 	return c, nil
 }
 
@@ -145,7 +153,10 @@ func (c *Connector) Stats() Stats {
 
 // Close closes all idle connections. Connections that are in use, or dialed
 // later, are closed when they are released. It may be called more than once.
-func (c *Connector) Close() { c.pool.close() }
+func (c *Connector) Close() {
+	c.pool.close()
+	c.muxes.close()
+}
 
 // A Conn is a connection to a peer, on loan from a Connector. Its methods for
 // sending and receiving are those of http1.ClientConn; Begin has been called.
@@ -202,7 +213,8 @@ func (c *Connector) Idle(p *Peer, watch http1.Watcher) *Conn {
 }
 
 // Dial makes a new connection to p that is ready for one request. It waits at
-// most ConnectTimeout, or less if ctx ends first. The caller must end with
+// most ConnectTimeout, or less if ctx ends first. p is validated here and not
+// in Idle, whose connections come from here. The caller must end with
 // Release or Discard.
 //
 // The error is a *proxyerr.Error. Its Source is Upstream, or Internal for a
@@ -296,9 +308,9 @@ func (c *Conn) keep(now time.Time) {
 	c.connector.pool.put(c)
 }
 
-// Discard closes the connection instead of releasing it. It does nothing
-// directly after Release, so that it can be deferred; later, the connection
-// may be in use by someone else.
+// Discard closes the connection instead of releasing it. Calling it again is
+// harmless; calling it after Release is a bug, because the connection may be
+// in use by someone else.
 func (c *Conn) Discard() {
 	if !c.released {
 		c.released = true

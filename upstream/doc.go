@@ -9,12 +9,12 @@
 //
 //	connector, err := upstream.New(upstream.Config{})
 //	…
-//	conn, err := connector.Get(ctx, &upstream.Peer{Addr: "10.0.0.1:8080"})
+//	conn, err := connector.Get(ctx, peer, nil) // &upstream.Peer{Addr: "10.0.0.1:8080"}
 //	if err != nil { … }
-//	conn.WriteHead(head, true)
-//	err = conn.ReadHead(&res)
-//	…
-//	conn.Release()
+//	conn.WriteHead(head, "", false, true)
+//	err = conn.SendAndReadHead(&res)
+//	… // conn.ReadBody to the end
+//	conn.Release(time.Now()) // or, after a failure, conn.Discard()
 //
 // There is one pool for the whole process. A connection is only ever reused
 // for a peer that equals the one it was dialed for in everything that makes a

@@ -66,13 +66,11 @@ func TestMaxIdlePerPeer(t *testing.T) {
 				check(t, "Stats.Idle", c.Stats().Idle, int64(tt.kept))
 				check(t, "open connections", o.open.Load(), int64(tt.kept))
 				for i := range tt.kept { // the youngest are kept
-					if got, want := c.Idle(p, nil), conns[tt.released-1-i]; got != want {
-						t.Errorf("Idle = %p, want %p", got, want)
+					got, want := c.Idle(p, nil), conns[tt.released-1-i]
+					if got != want {
+						t.Fatalf("Idle = %p, want %p", got, want)
 					}
-				}
-				for _, conn := range conns {
-					conn.released = false
-					conn.Discard()
+					defer got.Discard()
 				}
 			})
 		})
@@ -301,6 +299,22 @@ func TestPutBack(t *testing.T) {
 		t.Errorf("putBack after Close = %v, want what was given", rest)
 	}
 	check(t, "idle after putBack", c.pool.idle.Load(), 0)
+}
+
+// What a sweep puts back counts towards MaxIdle.
+func TestSweepKeepsMaxIdle(t *testing.T) {
+	c := newConnector(t, Config{MaxIdle: 2})
+	p := &Peer{Addr: "a:1"}
+	var conns []*Conn
+	for range 5 {
+		conn := plainConn(c, p)
+		conn.idleSince, conn.maxIdle = time.Now(), time.Hour
+		conns = append(conns, conn)
+	}
+	c.pool.open(p).putBack(conns)
+	check(t, "idle", c.pool.idle.Load(), 5)
+	c.pool.sweep()
+	check(t, "idle after the sweep", c.pool.idle.Load(), 2)
 }
 
 func TestClose(t *testing.T) {

@@ -1,0 +1,136 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/belay-proxy/belay/internal/daemon"
+	"github.com/belay-proxy/belay/internal/pidfile"
+	"github.com/belay-proxy/belay/internal/sdnotify"
+)
+
+// isDaemon reports whether the server is to run in the background.
+func (s *Server) isDaemon() bool { return s.cfg.Options.Daemon || s.settings.Daemon }
+
+// startDaemon starts the program once more, in the background, and waits until
+// it is ready, unless the settings say not to. An interrupt ends both.
+func (s *Server) startDaemon(ctx context.Context) error {
+	if os.Getpid() == 1 {
+		return errors.New("server: running in the background makes no sense for process 1: a container ends with it; leave out -d and daemon: true")
+	}
+	if _, err := daemon.LookUp(s.settings.User, s.settings.Group); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	sockets, err := sdnotify.Sockets()
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
+	defer stop()
+	wait := s.settings.DaemonWaitForReady
+	pid, err := daemon.Start(ctx, daemon.Config{
+		NoWait:  wait != nil && !*wait,
+		Timeout: s.settings.DaemonReadyTimeout,
+		Sockets: sockets,
+	})
+	for _, socket := range sockets {
+		socket.File.Close()
+	}
+	if err != nil {
+		return err
+	}
+	s.log.Debug("daemon started", "pid", pid)
+	return nil
+}
+
+// becomeDaemon does what only a daemon does: it changes umask and directory,
+// writes the pid file, and opens the log.
+func (h *host) becomeDaemon() error {
+	daemon.RestrictUmask()
+	if err := h.writePIDFile(); err != nil {
+		return err
+	}
+	if err := h.openLog(); err != nil {
+		return err
+	}
+	if wait := h.settings.DaemonWaitForReady; wait != nil && !*wait && h.settings.ErrorLog == "" {
+		if err := daemon.Silence(); err != nil { // nobody is there to look
+			return err
+		}
+	}
+	if dir := h.settings.WorkingDirectory; dir != "" {
+		if err := os.Chdir(dir); err != nil {
+			return fmt.Errorf("working_directory: %w", err)
+		}
+	}
+	return nil
+}
+
+// writePIDFile writes the pid file, or in an upgrade opens the one that is to
+// be taken over.
+func (h *host) writePIDFile() (err error) {
+	h.pidPath = h.settings.PIDFile
+	if h.pidPath == "" {
+		dir, err := h.runtimeDir()
+		if err != nil {
+			return err
+		}
+		h.pidPath = filepath.Join(dir, programName()+".pid")
+	}
+	h.pidPath = absolute(h.startDir, h.pidPath)
+	owner := -1
+	if h.identity != nil {
+		owner = h.identity.UID
+	}
+	create := pidfile.Create
+	if h.cfg.Options.Upgrade {
+		create = pidfile.TakeOver
+	}
+	h.pidFile, err = create(h.pidPath, owner)
+	return err
+}
+
+// openLog makes error_log, if there is one, the standard error of the process,
+// and of a daemon the standard output. If it is open already, it is opened
+// again: the file may have been renamed.
+func (h *host) openLog() error {
+	path := absolute(h.startDir, h.Settings().ErrorLog)
+	if path == "" {
+		return nil
+	}
+	f, err := daemon.OpenLog(path)
+	if err != nil {
+		return fmt.Errorf("error_log: %w", err)
+	}
+	defer f.Close()
+	if h.identity != nil && os.Geteuid() == 0 {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			if err := f.Chown(h.identity.UID, h.identity.GID); err != nil {
+				return fmt.Errorf("error_log: %w", err)
+			}
+		}
+	}
+	return daemon.Redirect(f)
+}
+
+// reopenLog opens error_log again, for SIGUSR1.
+func (h *host) reopenLog() {
+	switch {
+	case h.Settings().ErrorLog == "" || h.child == nil:
+		h.log.Info("there is no log to be opened again: only a daemon with error_log has one")
+	default:
+		if err := h.openLog(); err != nil {
+			h.log.Error("the log could not be opened again; it goes on where it was", "err", err)
+			return
+		}
+		h.log.Info("log opened again")
+	}
+}

@@ -1,0 +1,163 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/belay-proxy/belay/internal/daemon"
+	"github.com/belay-proxy/belay/internal/pidfile"
+	"github.com/belay-proxy/belay/internal/sdnotify"
+	"github.com/belay-proxy/belay/upgrade"
+)
+
+// A host is what a running server is to the rest of the system: a process with
+// a user, a pid file, a log, a service manager, and sockets to be asked on.
+type host struct {
+	*Server
+	run      *run
+	began    time.Time
+	identity *daemon.Identity // to become; nil: stay
+	child    *daemon.Child    // nil in the foreground
+	pidFile  *pidfile.File    // nil in the foreground
+	pidPath  string           // likewise ""
+	notifier *sdnotify.Notifier
+
+	control *httpServer // nil if there is none
+	admin   *httpServer // likewise
+
+	superseded atomic.Bool // another process has taken over
+
+	stop    context.CancelFunc // ends work
+	work    sync.WaitGroup     // signs of life, reloads
+	working context.Context
+}
+
+// enter makes the process what the settings ask for, as far as that comes
+// before the listeners are bound. leave undoes it, after an error, too.
+func (s *Server) enter(child *daemon.Child, services []*Service) (*host, error) {
+	h := &host{Server: s, began: time.Now(), child: child, notifier: sdnotify.New()}
+	h.working, h.stop = context.WithCancel(context.Background())
+	err := h.enter(services)
+	if err != nil {
+		h.leave()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *host) enter(services []*Service) (err error) {
+	if h.identity, err = daemon.LookUp(h.settings.User, h.settings.Group); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	if h.child != nil {
+		if err := h.becomeDaemon(); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+	} else if h.settings.ErrorLog == "/dev/stdout" {
+		if err := h.openLog(); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+	}
+	return h.setLimits(services)
+}
+
+// occupy makes what others find the process by, and then gives up its rights.
+// It is called when all listeners are bound.
+func (h *host) occupy(r *run) error {
+	h.run = r
+	dir, err := h.runtimeDir()
+	if err != nil {
+		h.log.Warn("there is no control socket", "err", err)
+	} else if err := h.openControl(dir); err != nil {
+		h.log.Warn("there is no control socket", "err", err)
+	}
+	if err := h.openAdmin(); err != nil {
+		return fmt.Errorf("server: admin listener: %w", err)
+	}
+	if h.identity == nil {
+		return nil
+	}
+	if err := h.pidFile.Chown(h.identity.UID, h.identity.GID); err != nil && os.Geteuid() == 0 {
+		return fmt.Errorf("server: %w", err)
+	}
+	if err := h.identity.Become(); err != nil {
+		return fmt.Errorf("server: continue as another user: %w", err)
+	}
+	h.log.Info("rights given up", "uid", os.Getuid(), "gid", os.Getgid())
+	return nil
+}
+
+// ready tells everybody that waits that the process accepts connections.
+func (h *host) ready() error {
+	if err := h.pidFile.Commit(); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	if h.child != nil && h.settings.ErrorLog == "" {
+		if err := daemon.Silence(); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+	}
+	if err := h.child.Ready(); err != nil {
+		h.log.Warn("the command that started the daemon could not be told", "err", err)
+	}
+	h.tell(func(n *sdnotify.Notifier) error { return n.Ready(h.statusLine()) })
+	if interval, ok := sdnotify.WatchdogInterval(); ok && h.notifier != nil {
+		h.work.Go(func() { h.keepAlive(h.working, interval) })
+	}
+	return nil
+}
+
+// draining tells the service manager that the process is about to end, unless
+// that is because another one has taken over.
+func (h *host) draining() {
+	h.tell(func(n *sdnotify.Notifier) error { return n.Stopping(h.statusLine()) })
+}
+
+// supersede notes that another process has taken over: it is the one that the
+// service manager hears from now, and that the pid file is about.
+func (h *host) supersede() { h.superseded.Store(true) }
+
+// leave ends what the process has for others to find it by.
+func (h *host) leave() {
+	h.stop()
+	h.work.Wait()
+	for _, s := range []*httpServer{h.control, h.admin} {
+		s.close()
+	}
+	if err := h.pidFile.Remove(); err != nil {
+		h.log.Warn("the pid file could not be removed", "err", err)
+	}
+}
+
+// runtimeDir returns the private directory of the program. If the process is
+// about to become another user, that one may look for files in it that it knows
+// the names of.
+func (h *host) runtimeDir() (string, error) {
+	dir, err := upgrade.RuntimeDir(programName())
+	if err == nil && h.identity != nil && os.Geteuid() == 0 {
+		err = os.Chmod(dir, 0o711)
+	}
+	return dir, err
+}
+
+// closeBoth closes a listener that could not be used.
+func closeBoth(ln net.Listener, err error) error { return errors.Join(err, ln.Close()) }
+
+// absolute returns path from the directory in which the process was started. A
+// daemon may leave that.
+func absolute(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) || dir == "" {
+		return path
+	}
+	return filepath.Join(dir, path)
+}

@@ -1,0 +1,41 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package upgrade hands the listening sockets of a process over to the process
+// that replaces it, so that no connection is refused or lost in between.
+//
+// The new process calls [TakeOver] once it has loaded all that it needs. It
+// binds a Unix socket, the upgrade socket, and waits there. The old process
+// calls [HandOver], for example on a signal, and looks for that socket. Either
+// may come first; each waits a few seconds for the other. Then
+//
+//	new                                 old
+//	          ── hello ──▶
+//	          ◀── hello ──
+//	          ◀── sockets ── …          with the descriptors, in pieces
+//	          ◀── state ── …            what is worth keeping, in pieces
+//	          ◀── end ──
+//	starts, accepts connections
+//	          ── ready ──▶              which sockets it has taken
+//	          ◀── yours ──
+//	          ── mine ──▶
+//	                                    stops accepting, drains
+//
+// Both accept on the same sockets, so that they share one queue, until the old
+// process knows that it has been replaced. If anything fails before that, it
+// goes on as if nothing had happened: "ready" is the word of the new process
+// that it accepts, "yours" is the decision, and "mine" its receipt. Instead of
+// any message either side may send "fail" with a reason. If the old process
+// dies after it has handed over everything, the new one goes on alone.
+//
+// Each side checks with the system which user the other runs as, before it
+// says anything. See [Config.Users].
+//
+// # Format
+//
+// A message is one byte that says what it is, four bytes of length, big-endian,
+// and so many bytes, at most MaxMessage. "hello" has a magic text and the
+// version of the protocol; the lower one of both counts. Descriptors
+// (SCM_RIGHTS) come with the first byte of a "sockets" message and are as many
+// as the names in it. All sizes are bounded: see the Max constants.
+package upgrade

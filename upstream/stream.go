@@ -1,0 +1,102 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"context"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
+)
+
+// A Stream carries one request to a peer and its response, over HTTP/1 on a
+// connection of its own or over HTTP/2 on one that it shares. One goroutine
+// may send the request, if it calls Flush itself, while another reads the
+// response. Errors are *proxyerr.Error.
+type Stream interface {
+	// Proto returns the protocol version that is spoken to the peer.
+	Proto() header.Proto
+	// Reused reports whether the connection has carried a request before.
+	Reused() bool
+	// DialTime returns how long it took to make the connection.
+	DialTime() time.Duration
+
+	// WriteHead sends the head of the request. upgrade, if not "", asks to
+	// switch to one of these protocols. trailersOK passes on that the client
+	// accepts trailers. last says that no body follows. Nothing need leave
+	// before Flush, SendAndReadHead or the end of the body.
+	WriteHead(head *header.Request, upgrade string, trailersOK, last bool) error
+	WriteBody(piece []byte, last bool) error
+	WriteTrailers(*header.Fields) error
+	Flush() error
+
+	// SendAndReadHead is Flush and then ReadHead, in one wait.
+	SendAndReadHead(*header.Response) error
+	// ReadHead reads an informational or the final response head.
+	ReadHead(*header.Response) error
+	// Nominates reports whether a Connection field of the response lists
+	// names of fields.
+	Nominates() bool
+	// ReadBody returns the next piece of the response body, valid until the
+	// next call, and whether it is the last.
+	ReadBody() (piece []byte, last bool, err error)
+	BodyBuffered() bool
+	Trailers() *header.Fields
+	BodyReceived() int64
+
+	// StartTunnel turns the stream into one of raw bytes, after the response that
+	// switches protocols: ReadBody and WriteBody go on with them. Each wait
+	// takes at most idle; zero and negative mean no bound.
+	StartTunnel(idle time.Duration)
+
+	// Kill makes everything on the stream fail. It may be called from any
+	// goroutine.
+	Kill()
+	// Release ends the use of the stream. What it left clean can be used
+	// again.
+	Release(now time.Time)
+	// Discard ends the use of the stream after a failure.
+	Discard()
+}
+
+var (
+	_ Stream = (*Conn)(nil)
+	_ Stream = (*muxStream)(nil)
+)
+
+// Proto returns HTTP/1.1.
+func (c *Conn) Proto() header.Proto { return header.HTTP11 }
+
+// Open returns a stream to p without waiting: on an idle connection or a free
+// place on a shared one. It returns nil if there is none; then Connect.
+func (c *Connector) Open(p *Peer, watch http1.Watcher) Stream {
+	if c.multiplexed(p) {
+		if s := c.muxes.open(p, watch); s != nil {
+			return s
+		}
+		return nil
+	}
+	if conn := c.Idle(p, watch); conn != nil {
+		return conn
+	}
+	return nil
+}
+
+// Connect returns a stream to p on a new connection, or on a shared one that
+// has become free meanwhile. It waits as Dial does, and its errors are those.
+func (c *Connector) Connect(ctx context.Context, p *Peer, watch http1.Watcher) (Stream, error) {
+	if c.multiplexed(p) {
+		return c.muxes.connect(ctx, c, p, watch)
+	}
+	conn, err := c.Dial(ctx, p, watch)
+	if err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+// multiplexed reports whether p is spoken to in HTTP/2. Without TLS that takes
+// prior knowledge (RFC 9113 section 3.3).
+func (c *Connector) multiplexed(p *Peer) bool { return !p.TLS && p.ALPN == ALPNH2 }
