@@ -81,9 +81,10 @@ type ServerConfig struct {
 	// response. Zero means 60 seconds; negative means no limit.
 	WriteTimeout time.Duration
 
-	// DrainTimeout bounds the reading of what is left of a request body
-	// after the response has been sent, so that the connection can be used
-	// again. Zero means 1 second; negative means that nothing is read.
+	// DrainTimeout bounds the reading of what the client is still sending
+	// when the connection is about to be closed, so that the response is not
+	// lost to a reset. Zero means 1 second; negative means that nothing is
+	// read.
 	DrainTimeout time.Duration
 
 	// MaxDrainBytes bounds the same in bytes. Zero means 64 KiB; negative

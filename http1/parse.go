@@ -219,15 +219,15 @@ func (fr *framing) noteExpect(value string) {
 }
 
 func (fr *framing) noteConnection(value string) {
-	for option := range header.Elements(value) {
-		switch {
+	for option := range strings.SplitSeq(value, ",") { // options are tokens: a quote hides nothing
+		switch option = trimSpace(option); {
 		case header.EqualName(option, "close"):
 			fr.closes = true
 		case header.EqualName(option, "keep-alive"):
 			fr.keepAlive = true
 		case header.EqualName(option, "upgrade"):
 			fr.connUpg = true
-		case !header.EqualName(option, "te"):
+		case option != "" && !header.EqualName(option, "te"):
 			fr.nominates = true
 		}
 	}

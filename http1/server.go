@@ -327,6 +327,7 @@ func (c *ServerConn) afterInterrupt(now time.Time) verdict {
 		runtime.Gosched()
 	}
 	c.io.Resume()
+	c.state.Store(stateIdle) // before Patience is read: a second Drain may change it
 	switch {
 	case !c.in.empty():
 		c.armHead()
@@ -380,6 +381,10 @@ func (c *ServerConn) reject(err error) {
 		status = pe.status
 	}
 	c.cfg.OnReject(c, status, err)
+	if c.cfg.Preface && c.served == 0 && err == errRequestLine {
+		c.next = hangUp // neither version: an answer in one would puzzle the other
+		return
+	}
 	s := c.stream
 	if s == nil {
 		s = newServerStream(c)

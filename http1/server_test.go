@@ -19,6 +19,7 @@ import (
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/internal/bytebuf"
+	"github.com/belay-proxy/belay/internal/netio"
 	"github.com/belay-proxy/belay/proxyerr"
 )
 
@@ -389,28 +390,30 @@ func TestServerConnWriteTimeout(t *testing.T) {
 }
 
 // Over TCP, too, a response to a client that does not read ends, and does not
-// look whole.
+// look whole: neither one in pieces, nor one whose last piece was accepted.
 func TestServerConnWriteTimeoutTCP(t *testing.T) {
 	t.Parallel()
-	client, server := tcpPair(t)
-	got := make(chan error, 1)
-	_, done := serve(t, server, ServerConfig{WriteTimeout: 50 * time.Millisecond}, func(s *ServerStream) {
-		s.WriteHead(&header.Response{Status: 200, Length: header.UnknownLength}, false)
-		piece := make([]byte, 1<<20)
-		for {
-			if err := s.WriteBody(piece, false); err != nil {
-				got <- err
-				return
+	for _, size := range []int{1 << 20, 64 << 20} {
+		client, server := tcpPair(t)
+		got := make(chan error, 1)
+		_, done := serve(t, server, ServerConfig{WriteTimeout: 50 * time.Millisecond}, func(s *ServerStream) {
+			s.WriteHead(&header.Response{Status: 200, Length: header.UnknownLength}, false)
+			piece := make([]byte, size)
+			for {
+				if err := s.WriteBody(piece, size > 1<<20); err != nil {
+					got <- err
+					return
+				}
 			}
+		})
+		io.WriteString(client, "GET / HTTP/1.0\r\n\r\n") // the end of the connection ends the body
+		if err := <-got; !errors.Is(err, proxyerr.WriteTimeout) {
+			t.Errorf("WriteBody = %v, want %v", err, proxyerr.WriteTimeout)
 		}
-	})
-	io.WriteString(client, "GET / HTTP/1.0\r\n\r\n") // the end of the connection ends the body
-	if err := <-got; !errors.Is(err, proxyerr.WriteTimeout) {
-		t.Errorf("WriteBody = %v, want %v", err, proxyerr.WriteTimeout)
-	}
-	waitFor(t, "Serve after a write timeout", done)
-	if n, err := io.Copy(io.Discard, client); !isReset(err) {
-		t.Errorf("after %d bytes: %v, want a reset", n, err)
+		waitFor(t, "Serve after a write timeout", done)
+		if n, err := io.Copy(io.Discard, client); !isReset(err) {
+			t.Errorf("after %d bytes: %v, want a reset", n, err)
+		}
 	}
 }
 
@@ -460,6 +463,31 @@ func TestServerConnEarlyResponse(t *testing.T) {
 		t.Errorf("send: %v", err)
 	}
 	waitFor(t, "Serve after an early response", done)
+}
+
+// A request behind the last one that is served does not make the close a reset,
+// which could overtake the answer (RFC 9112 section 9.6).
+func TestServerConnCloseIsGentle(t *testing.T) {
+	t.Parallel()
+	client, server := tcpPair(t)
+	in := make(chan struct{})
+	serve(t, server, ServerConfig{MaxRequests: 1}, func(s *ServerStream) {
+		close(in)
+		for deadline := time.Now().Add(patience); s.conn.io.Raw() && s.conn.io.Idle() != netio.HasData; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Error("the second request does not arrive")
+				break
+			}
+		}
+		echo(s)
+	})
+	io.WriteString(client, get11)
+	waitFor(t, "the first request", in)
+	io.WriteString(client, get11)
+	client.(*net.TCPConn).CloseWrite()
+	if got, want := recvAll(t, client), echoed(`GET / h "" ""`, closes); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // What is left of a body is read for DrainTimeout at most.
@@ -724,6 +752,38 @@ func TestServerConnDrainRace(t *testing.T) {
 			}
 		}
 		waitFor(t, "Serve after Drain", done)
+	}
+}
+
+// A request that has arrived when the connection would end for a Drain is
+// served: its client cannot know.
+func TestServerConnDrainCrossed(t *testing.T) {
+	t.Parallel()
+	for _, crossed := range []bool{false, true} {
+		client, server := tcpPair(t)
+		cfg := ServerConfig{}.WithDefaults()
+		c := NewServerConn(server, &cfg, echo)
+		if !c.io.Raw() {
+			t.Skip("only a descriptor tells what has arrived")
+		}
+		c.served = 1
+		want := hangUp
+		if crossed {
+			want = goOn
+			io.WriteString(client, get11)
+			for deadline := time.Now().Add(patience); c.io.Idle() != netio.HasData; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("nothing has arrived")
+				}
+			}
+		}
+		c.Drain()
+		if got := c.afterInterrupt(time.Now()); got != want {
+			t.Errorf("crossed %v: after the interrupt %d, want %d", crossed, got, want)
+		}
+		if c.becomeIdle(); c.next != want {
+			t.Errorf("crossed %v: on becoming idle %d, want %d", crossed, c.next, want)
+		}
 	}
 }
 

@@ -6,15 +6,18 @@ package http2
 import (
 	"encoding/binary"
 	"time"
+
+	"golang.org/x/net/http2/hpack"
 )
 
 // A headerBlock gathers a header block from HEADERS and CONTINUATION frames.
 type headerBlock struct {
 	open   bool // frames are still to come
 	stream uint32
-	ended  bool   // END_STREAM was set
-	data   []byte // what has come, if there was more than one frame
-	frames int    // CONTINUATION frames
+	ended  bool      // END_STREAM was set
+	since  time.Time // when HEADERS came
+	data   []byte    // what has come, if there was more than one frame
+	frames int       // CONTINUATION frames
 }
 
 func (c *conn) onHeaders(h frameHeader, p []byte) error {
@@ -34,11 +37,12 @@ func (c *conn) onHeaders(h frameHeader, p []byte) error {
 		}
 		p = p[5:]
 	}
-	c.block = headerBlock{stream: h.stream, ended: h.has(flagEndStream), data: c.block.data[:0]}
+	c.block = headerBlock{stream: h.stream, ended: h.has(flagEndStream)}
 	if h.has(flagEndHeaders) {
 		return c.onHead(p)
 	}
 	c.block.open = true
+	c.block.since = c.in.now
 	c.block.data = append(c.block.data, p...)
 	return c.checkBlock()
 }
@@ -53,15 +57,16 @@ func (c *conn) onContinuation(h frameHeader, p []byte) error {
 		return err
 	}
 	if len(p) == 0 {
-		if err := c.guard.glitch(time.Now()); err != nil {
+		if err := c.glitch(); err != nil {
 			return err
 		}
 	}
 	if !h.has(flagEndHeaders) {
 		return nil
 	}
-	c.block.open = false
-	return c.onHead(c.block.data)
+	block := c.block.data
+	c.block.open, c.block.data = false, nil
+	return c.onHead(block)
 }
 
 // checkBlock bounds a block in frames and bytes. What is compressed is never
@@ -76,6 +81,8 @@ func (c *conn) checkBlock() error {
 
 // decode runs the decoder over a complete block into c.heads.
 func (c *conn) decode(p []byte) error {
+	c.dec.SetEmitEnabled(true)
+	defer c.heads.done()
 	if _, err := c.dec.Write(p); err != nil {
 		return &connError{CompressionError, "invalid header block"}
 	}
@@ -83,4 +90,13 @@ func (c *conn) decode(p []byte) error {
 		return &connError{CompressionError, "incomplete header block"}
 	}
 	return nil
+}
+
+// emit takes one field from the decoder. Beyond a limit the decoder goes on, to
+// stay in step with the peer's encoder, and makes nothing of what it reads.
+func (c *conn) emit(f hpack.HeaderField) {
+	c.heads.emit(f)
+	if c.heads.tooLarge {
+		c.dec.SetEmitEnabled(false)
+	}
 }

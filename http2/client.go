@@ -5,9 +5,7 @@ package http2
 
 import (
 	"errors"
-	"io"
 	"net"
-	"os"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
@@ -21,8 +19,7 @@ var ErrNoStream = errors.New("http2: no stream available on the connection")
 // at a time and is safe for concurrent use.
 type ClientConn struct {
 	conn
-	scheme   string
-	reserved int // streams that have been promised and not opened yet; guarded by mu
+	scheme string
 }
 
 // NewClientConn returns a client connection on nc and starts its goroutines,
@@ -32,10 +29,10 @@ func NewClientConn(nc net.Conn, cfg *Config, scheme string) *ClientConn {
 	c := &ClientConn{scheme: scheme}
 	c.init(nc, cfg, false)
 	c.conn.onHead = c.onHead
-	b := c.outLocked()
+	first := c.settings()
+	b := c.outLocked(len(preface) + len(first))
 	b.B = append(b.B, preface...)
-	b.B = append(b.B, c.settings()...)
-	go c.flushLoop()
+	b.B = append(b.B, first...)
 	go c.serve()
 	return c
 }
@@ -44,47 +41,22 @@ func NewClientConn(nc net.Conn, cfg *Config, scheme string) *ClientConn {
 func (c *ClientConn) NetConn() net.Conn { return c.nc }
 
 func (c *ClientConn) serve() {
-	err := c.read()
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		c.flushLoop()
+	}()
+	err := c.readLoop()
+	if err == errOver {
+		err = nil
+	}
 	c.mu.Lock()
 	c.endLocked(err)
 	c.mu.Unlock()
-	c.in.release()
+	<-flushed
+	c.finish()
 	close(c.closed)
-	if err = c.err; err == io.EOF {
-		err = nil
-	}
-	c.cfg.OnClose(err)
-}
-
-// read reads until the connection ends. nil is a good end.
-func (c *ClientConn) read() error {
-	for {
-		err := c.readLoop()
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		if err, over := c.afterTimeout(); over {
-			return err
-		}
-	}
-}
-
-// afterTimeout decides what to do when nothing has come for a while.
-func (c *ClientConn) afterTimeout() (err error, over bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.in.armed = time.Time{}
-	switch {
-	case c.closing:
-		return nil, true
-	case !c.peer.seen:
-		return &connError{SettingsTimeout, "no SETTINGS"}, true
-	case c.block.open:
-		return &connError{ProtocolError, "header block not complete in time"}, true
-	case len(c.streams) > 0:
-		return nil, false
-	}
-	return nil, time.Since(c.idleSince) >= c.cfg.IdleTimeout
+	c.cfg.OnClose(c.outcome())
 }
 
 // Available returns how many more streams the connection can take now, 0 if
@@ -96,7 +68,7 @@ func (c *ClientConn) Available() int {
 }
 
 func (c *ClientConn) availableLocked() int {
-	if c.closing || c.goneAway || c.draining || c.nextID >= 1<<31-1 {
+	if c.closing || c.goneAway || c.draining || c.nextID >= maxStreamID {
 		return 0
 	}
 	limit := c.cfg.MaxStreams
@@ -133,20 +105,11 @@ func (c *ClientConn) ConnectProtocol() bool {
 func (c *ClientConn) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.draining = true
-	c.goAwaySent = 0
-	if len(c.streams) == 0 {
-		c.endLocked(nil)
-	}
+	c.drainLocked()
 }
 
 // Kill ends the connection and all its streams at once.
-func (c *ClientConn) Kill() {
-	c.mu.Lock()
-	c.endLocked(net.ErrClosed)
-	c.mu.Unlock()
-	c.nc.SetDeadline(past)
-}
+func (c *ClientConn) Kill() { c.kill() }
 
 // Closed is closed when the connection has ended.
 func (c *ClientConn) Closed() <-chan struct{} { return c.closed }
@@ -157,75 +120,67 @@ func (c *ClientConn) onHead(block []byte) error {
 	id, ended := c.block.stream, c.block.ended
 	c.mu.Lock()
 	s, state := c.stateLocked(id)
+	trailers := s != nil && s.headDone
 	c.mu.Unlock()
+	if state == streamIdle {
+		return &connError{ProtocolError, "HEADERS on idle stream"}
+	}
 	var res header.Response
 	c.heads.start(&res.Fields)
-	c.heads.trailers = s != nil && s.headDone
+	c.heads.trailers = trailers
 	if err := c.decode(block); err != nil {
 		return err
 	}
-	if c.heads.tooLarge {
-		return &streamError{EnhanceYourCalm, "response head too large"}
-	}
-	switch state {
-	case streamIdle:
-		return &connError{ProtocolError, "HEADERS on idle stream"}
-	case streamClosed:
-		return &connError{StreamClosed, "HEADERS on closed stream"}
-	case streamReset:
-		return nil
-	}
+	c.guard.stream(c.in.now)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.remoteClosed {
-		return &streamError{StreamClosed, "HEADERS after the end of the stream"}
+	s, state = c.stateLocked(id) // its user may have ended it meanwhile
+	if s != nil {
+		defer c.mu.Unlock()
+		if trailers {
+			return s.trailersLocked(&c.heads, res.Fields, ended)
+		}
+		return s.responseLocked(&c.heads, &res, ended)
 	}
-	if s.headDone {
-		return s.trailersLocked(&c.heads, res.Fields, ended)
+	c.mu.Unlock()
+	if state == streamReset {
+		return c.spendCredit()
 	}
-	if why := c.heads.finishResponse(&res); why != "" {
-		return &streamError{ProtocolError, why}
-	}
-	return s.responseLocked(&res, ended)
-}
-
-// trailersLocked takes the header list that ends a response body.
-func (s *stream) trailersLocked(r *headReader, fields header.Fields, ended bool) error {
-	switch {
-	case !ended:
-		return &streamError{ProtocolError, "second head"}
-	case r.bad != "":
-		return &streamError{ProtocolError, "malformed trailers"}
-	case s.left > 0:
-		return &streamError{ProtocolError, "content does not have the declared length"}
-	}
-	s.trailersRecv = fields
-	s.endRemoteLocked()
-	return nil
+	return &connError{StreamClosed, "HEADERS on closed stream"}
 }
 
 // maxInformational is the number of 1xx heads that may precede one response.
 const maxInformational = 100
 
 // responseLocked takes a response head.
-func (s *stream) responseLocked(res *header.Response, ended bool) error {
-	if res.Informational() {
-		if ended || len(s.heads) >= maxInformational {
+func (s *stream) responseLocked(r *headReader, res *header.Response, ended bool) error {
+	if r.tooLarge {
+		return &streamError{EnhanceYourCalm, "response head too large"}
+	}
+	if why := r.finishResponse(res); why != "" {
+		return &streamError{ProtocolError, why}
+	}
+	tunnel := s.method == "CONNECT" && res.Status < 300
+	hasBody := res.HasBody(s.method)
+	switch {
+	case res.Informational():
+		s.infos++
+		s.infoBytes += r.size
+		if ended {
 			return &streamError{ProtocolError, "informational response ends the stream"}
 		}
-	} else {
-		s.headDone = true
-		switch {
-		case !res.HasBody(s.method):
-			if !ended && res.Length > 0 {
-				s.left = 0 // HEAD and the like: no content, whatever is declared
-			}
-		case ended && res.Length > 0:
-			return &streamError{ProtocolError, "content-length without content"}
-		default:
-			s.left = res.Length
+		if s.infos > maxInformational || s.infoBytes > r.cfg.MaxHeaderBytes {
+			return &streamError{EnhanceYourCalm, "too many informational responses"}
 		}
-		if ended && res.Length < 0 && res.HasBody(s.method) {
+	case tunnel:
+		s.headDone = true
+	case ended && hasBody && res.Length > 0:
+		return &streamError{ProtocolError, "content-length without content"}
+	default:
+		s.headDone = true
+		if s.left = res.Length; !hasBody {
+			s.left = 0 // whatever is declared
+		}
+		if ended && hasBody {
 			res.Length = 0
 		}
 	}

@@ -23,6 +23,7 @@ type ClientStream struct {
 	head     *header.Request // waits for the first piece of body
 	protocol string
 	trailers bool // TE: trailers
+	tunnel   bool // raw bytes follow; guarded by mu of the connection
 	leftOut  int64
 	read     waiter
 	write    waiter
@@ -31,7 +32,7 @@ type ClientStream struct {
 // NewStream returns a stream for one request, or nil if the connection can take
 // none now. It is opened by the first write and must be ended by Finish.
 // watch, if not nil, is asked now and then while the stream waits for the
-// origin. readTimeout and writeTimeout replace those of the configuration
+// origin to send something. readTimeout and writeTimeout replace those of the configuration
 // unless they are zero.
 func (c *ClientConn) NewStream(watch Watcher, readTimeout, writeTimeout time.Duration) *ClientStream {
 	c.mu.Lock()
@@ -41,7 +42,7 @@ func (c *ClientConn) NewStream(watch Watcher, readTimeout, writeTimeout time.Dur
 	}
 	c.reserved++
 	c.mu.Unlock()
-	s := &ClientStream{conn: c, read: waiter{c.cfg.ReadTimeout, watch}, write: waiter{c.cfg.WriteTimeout, watch}}
+	s := &ClientStream{conn: c, read: waiter{limit: c.cfg.ReadTimeout, watch: watch}, write: waiter{limit: c.cfg.WriteTimeout}}
 	if readTimeout != 0 {
 		s.read.limit = readTimeout
 	}
@@ -67,29 +68,63 @@ func (s *ClientStream) WriteHead(head *header.Request, upgrade string, trailersO
 	s.method = head.Method
 	s.head, s.protocol, s.trailers = head, upgrade, trailersOK
 	s.leftOut = head.Length
-	if last {
-		return s.open(true)
+	if !last {
+		return nil
 	}
-	return nil
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.openLocked(true)
 }
 
-// open opens the stream with its head.
-func (s *ClientStream) open(last bool) error {
+// openLocked opens the stream with the head that WriteHead has kept.
+func (s *ClientStream) openLocked(last bool) error {
 	c := s.conn
 	head := s.head
 	s.head = nil
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing || c.goneAway || c.nextID >= 1<<31-1 {
-		return s.upError("open stream", ErrNoStream)
+	if s.protocol != "" {
+		if err := s.awaitConnectLocked(); err != nil {
+			return err
+		}
+	}
+	err := s.awaitRoomLocked(&s.write)
+	if c.closing || c.goneAway || c.nextID >= maxStreamID {
+		err = ErrNoStream
+	}
+	if err != nil {
+		return s.upErrorLocked("open stream", err)
 	}
 	c.reserved--
 	s.id = c.nextID
 	c.nextID += 2
-	s.openLocked()
+	s.stream.openLocked()
 	s.opened = true
 	s.appendHeadLocked(c.writer.request(head, c.scheme, s.protocol, s.trailers), last)
 	return nil
+}
+
+// awaitConnectLocked waits for the SETTINGS that say whether the origin takes
+// an extended CONNECT, which may not be sent before (RFC 8441 section 3).
+// c.mu is released while waiting.
+func (s *ClientStream) awaitConnectLocked() error {
+	c := s.conn
+	if !c.peer.seen && !c.closing {
+		c.mu.Unlock()
+		timer := time.NewTimer(max(c.cfg.HeadTimeout, time.Second))
+		select {
+		case <-c.ready:
+		case <-c.closed:
+		case <-timer.C:
+		}
+		timer.Stop()
+		c.mu.Lock()
+	}
+	switch {
+	case c.peer.enableConnect:
+		return nil
+	case !c.peer.seen:
+		return s.upErrorLocked("open stream", ErrNoStream)
+	}
+	return proxyerr.New(proxyerr.Upstream, proxyerr.Unsupported, "open stream", errors.New("http2: origin takes no extended CONNECT"))
 }
 
 // WriteBody sends a piece of the request body. It waits for the origin's flow
@@ -97,31 +132,21 @@ func (s *ClientStream) open(last bool) error {
 func (s *ClientStream) WriteBody(piece []byte, last bool) error {
 	if s.leftOut >= 0 {
 		if s.leftOut -= int64(len(piece)); s.leftOut < 0 {
-			return errors.New("http2: body longer than its declared length")
+			return errTooLong
 		}
 		if last && s.leftOut > 0 {
-			return errors.New("http2: body shorter than its declared length")
+			return errTooShort
 		}
 	}
-	if err := s.Flush(); err != nil {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if err := s.flushLocked(); err != nil {
 		return err
 	}
 	if len(piece) == 0 && !last {
 		return nil
 	}
-	err := s.writeData(piece, last, &s.write)
-	if err != nil && s.answered() {
-		return nil // the response says why the rest is not wanted
-	}
-	return s.sendError(err)
-}
-
-// answered reports whether a final response head has come: what is left of
-// the request does not matter then.
-func (s *ClientStream) answered() bool {
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	return s.headDone
+	return s.sendErrorLocked(s.writeDataLocked(piece, last, &s.write))
 }
 
 // WriteTrailers ends the body with trailers.
@@ -129,40 +154,70 @@ func (s *ClientStream) WriteTrailers(trailers *header.Fields) error {
 	if trailers == nil || trailers.Len() == 0 {
 		return s.WriteBody(nil, true)
 	}
-	if err := s.Flush(); err != nil {
+	if s.leftOut > 0 {
+		return errTooShort
+	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if err := s.flushLocked(); err != nil {
 		return err
 	}
-	return s.sendError(s.writeHead(func(w *headWriter) []byte { return w.fieldsOnly(trailers) }, true))
+	err := s.awaitRoomLocked(&s.write)
+	if err == nil {
+		s.appendHeadLocked(s.c.writer.trailers(trailers), true)
+	}
+	return s.sendErrorLocked(err)
 }
 
 // Flush sends the head if it has been kept.
 func (s *ClientStream) Flush() error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.flushLocked()
+}
+
+func (s *ClientStream) flushLocked() error {
 	if s.head == nil {
 		return nil
 	}
-	return s.open(false)
+	return s.openLocked(false)
 }
 
-func (s *ClientStream) sendError(err error) error {
-	if err == nil {
+// sendErrorLocked returns the error of a write. There is none if the stream has
+// ended after a response has come, which says why the rest of the request is
+// not wanted, or else reading it fails.
+func (s *ClientStream) sendErrorLocked(err error) error {
+	if err == nil || s.headDone && s.err != nil && !s.tunnel {
 		return nil
 	}
-	return s.upError("send request", err)
+	return s.upErrorLocked(opSendRequest, err)
 }
+
+const opSendRequest = "send request"
 
 // upError classifies an error. A stream that the origin says it has not
 // processed may be sent again, whatever its method (RFC 9113 section 8.7).
 func (s *ClientStream) upError(op string, err error) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.upErrorLocked(op, err)
+}
+
+func (s *ClientStream) upErrorLocked(op string, err error) error {
 	if e, ok := errors.AsType[*proxyerr.Error](err); ok {
 		return e // the Watcher's
 	}
 	e := &proxyerr.Error{Source: proxyerr.Upstream, Op: op, Kind: proxyerr.ReadFailed, Err: err}
+	if op == opSendRequest {
+		e.Kind = proxyerr.WriteFailed
+	}
+	_, broken := err.(*connError)
 	re, reset := errors.AsType[*ResetError](err)
 	se, malformed := errors.AsType[*streamError](err)
 	switch {
 	case err == ErrNoStream:
 		e.Kind, e.Retry = proxyerr.StreamRefused, proxyerr.RetryAlways
-	case err == errTimeout && op == "send request":
+	case err == errTimeout && op == opSendRequest:
 		e.Kind, e.Err = proxyerr.WriteTimeout, nil
 	case err == errTimeout:
 		e.Kind, e.Err = proxyerr.ReadTimeout, nil
@@ -170,11 +225,11 @@ func (s *ClientStream) upError(op string, err error) error {
 		e.Kind, e.Retry = proxyerr.StreamRefused, proxyerr.RetryAlways
 	case malformed && se.code == EnhanceYourCalm:
 		e.Kind = proxyerr.TooLarge
-	case malformed:
+	case malformed, broken:
 		e.Kind = proxyerr.BadMessage
-	case isReset(err):
+	case isGone(err):
 		e.Kind = proxyerr.ConnClosed
-		if !s.answered() && !reset {
+		if !s.headDone && !reset {
 			e.Retry = proxyerr.RetryIfReused
 		}
 	}
@@ -204,12 +259,12 @@ func (s *ClientStream) ReadHead(res *header.Response) error {
 			return nil
 		case s.err != nil:
 			err = s.err
-		case s.remoteClosed:
+		case s.remoteClosed, s.c.closing:
 			err = io.ErrUnexpectedEOF
 		}
 		c.mu.Unlock()
 		if err == nil {
-			err = s.read.wait(&s.stream, s.readable)
+			err = s.read.wait(s.readable)
 		}
 		if err != nil {
 			return s.upError("read response head", err)
@@ -245,10 +300,13 @@ func (s *ClientStream) BodyReceived() int64 { return s.received }
 // idle; zero and negative mean no bound.
 func (s *ClientStream) StartTunnel(idle time.Duration) {
 	s.read.limit, s.write.limit, s.leftOut = idle, idle, -1
+	s.c.mu.Lock()
+	s.tunnel = true
+	s.c.mu.Unlock()
 }
 
 // Kill ends the stream at once. It may be called from any goroutine.
-func (s *ClientStream) Kill() { s.reset(Cancel) }
+func (s *ClientStream) Kill() { s.reset(Cancel, Cancel) }
 
 // Finish ends the use of the stream: what is not complete is reset. The
 // connection goes on.
@@ -258,6 +316,6 @@ func (s *ClientStream) Finish() {
 		s.conn.reserved--
 		s.c.mu.Unlock()
 	}
-	s.reset(Cancel)
+	s.reset(Cancel, Cancel)
 	s.finish()
 }

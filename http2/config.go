@@ -14,8 +14,10 @@ import (
 // use. It must not be modified once a connection uses it.
 type Config struct {
 	// MaxStreams is how many streams a peer may have open at a time. Zero
-	// means 100; at most 10,000. For a client it bounds the streams that it
-	// opens itself, if the server does not set a lower limit.
+	// means 100; at most 10,000. Requests whose client has reset them count
+	// as long as they are still handled, against twice as many. For a client
+	// it bounds the streams that it opens itself, if the server does not set a
+	// lower limit.
 	MaxStreams int
 
 	// MaxHeaderBytes limits a decoded header list: the sum of names, values
@@ -51,17 +53,19 @@ type Config struct {
 	MaxResets int
 
 	// MaxGlitches is how many oddities a connection may show within 10
-	// seconds: frames that nobody needs, such as empty DATA, PING, SETTINGS,
-	// PRIORITY and unknown frames. Zero means 1000.
+	// seconds: frames that nobody needs, such as empty DATA, SETTINGS,
+	// PRIORITY and unknown frames, and PING and WINDOW_UPDATE beyond what the
+	// data that it receives can be a reason for. Zero means 1000.
 	MaxGlitches int
 
 	// IdleTimeout closes a connection that has had no stream for so long.
 	// Zero means 75 seconds; negative means never.
 	IdleTimeout time.Duration
 
-	// HeadTimeout bounds the wait for the preface and the first SETTINGS,
-	// and from the beginning of a header block to its end. Zero means 10
-	// seconds; negative means no limit.
+	// HeadTimeout bounds the wait for the preface, the first SETTINGS and
+	// the acknowledgement of ours, and from the beginning of a header block,
+	// or of any frame on a connection without streams, to its end. Zero means
+	// 10 seconds; negative means no limit.
 	HeadTimeout time.Duration
 
 	// ReadTimeout bounds each wait of a stream for more of a body or, on a
@@ -69,9 +73,9 @@ type Config struct {
 	// limit.
 	ReadTimeout time.Duration
 
-	// WriteTimeout bounds each wait of a stream for room to write, be it the
-	// peer's window or the socket. Zero means 60 seconds; negative means no
-	// limit.
+	// WriteTimeout bounds each wait of a stream in which nothing can be
+	// written, be it for the peer's window or the socket. Zero means 60
+	// seconds; negative means no limit.
 	WriteTimeout time.Duration
 
 	// PingInterval is how often a connection with streams is probed when

@@ -46,8 +46,19 @@ const (
 
 // start prepares for a header list that goes to fields.
 func (r *headReader) start(fields *header.Fields) {
-	*r = headReader{cfg: r.cfg, response: r.response, fields: fields, cookie: r.cookie[:0], length: header.UnknownLength}
+	cookie := r.cookie[:0]
+	if cap(cookie) > maxKept {
+		cookie = nil
+	}
+	*r = headReader{cfg: r.cfg, response: r.response, fields: fields, cookie: cookie, length: header.UnknownLength}
 }
+
+// done lets go of the fields.
+func (r *headReader) done() { r.fields = nil }
+
+// maxKept is the capacity of a buffer beyond which a connection does not keep
+// it from one head to the next, in bytes.
+const maxKept = 4 << 10
 
 // emit takes one field. It keeps counting beyond a limit, as the decoder has
 // to go on in step with the peer's encoder, but keeps nothing.
@@ -145,7 +156,9 @@ func (r *headReader) field(f hpack.HeaderField) {
 	case "priority":
 		r.priority = f.Value
 	}
-	r.fields.AddValid(f.Name, f.Value)
+	if !r.trailers || trailerAllowed(f.Name) {
+		r.fields.AddValid(f.Name, f.Value)
+	}
 }
 
 // validName reports whether name is a field name as HTTP/2 has it: a token
@@ -259,16 +272,25 @@ func (w *headWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// start prepares for a head.
+func (w *headWriter) start() {
+	if w.buf = w.buf[:0]; cap(w.buf) > maxKept {
+		w.buf = nil
+	}
+}
+
 func (w *headWriter) field(name, value string) {
-	w.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: sensitive(name)})
+	w.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: sensitive(name, value)})
 }
 
 // sensitive keeps short secrets out of the compression state (RFC 7541
 // section 7.1.3).
-func sensitive(name string) bool {
+func sensitive(name, value string) bool {
 	switch name {
 	case "authorization", "proxy-authorization":
 		return true
+	case "cookie":
+		return len(value) < 20
 	}
 	return false
 }
@@ -276,7 +298,7 @@ func sensitive(name string) bool {
 // response encodes the head of a response. length is the content-length to
 // declare, -1 for none. The result is valid until the next call.
 func (w *headWriter) response(res *header.Response, length int64) []byte {
-	w.buf = w.buf[:0]
+	w.start()
 	w.field(":status", statusText(res.Status))
 	w.fields(&res.Fields)
 	if length >= 0 {
@@ -287,16 +309,19 @@ func (w *headWriter) response(res *header.Response, length int64) []byte {
 
 // request encodes the head of a request.
 func (w *headWriter) request(req *header.Request, scheme, protocol string, trailersOK bool) []byte {
-	w.buf = w.buf[:0]
+	w.start()
 	w.field(":method", req.Method)
+	host := req.Host()
 	if req.Method != "CONNECT" || protocol != "" {
 		w.field(":scheme", scheme)
 		w.field(":path", req.Target)
+	} else {
+		host = req.Target // RFC 9113 section 8.5
 	}
 	if protocol != "" {
 		w.field(":protocol", protocol)
 	}
-	if host := req.Host(); host != "" {
+	if host != "" {
 		w.field(":authority", host)
 	}
 	w.fields(&req.Fields)
@@ -315,11 +340,30 @@ func sendsZero(method string) bool {
 	return method == "POST" || method == "PUT" || method == "PATCH"
 }
 
-// fieldsOnly encodes trailers.
-func (w *headWriter) fieldsOnly(fields *header.Fields) []byte {
-	w.buf = w.buf[:0]
-	w.fields(fields)
+// trailers encodes trailers, but for those that may not be such.
+func (w *headWriter) trailers(fields *header.Fields) []byte {
+	w.start()
+	for i := range fields.Len() {
+		f := fields.At(i)
+		if name := lower(f.Name); trailerAllowed(name) {
+			w.field(name, f.Value)
+		}
+	}
 	return w.buf
+}
+
+// trailerAllowed reports whether a field may stand in trailers: not if it is
+// needed for framing, routing, authentication or the handling of content (RFC
+// 9110 section 6.5.1). name is in lower case.
+func trailerAllowed(name string) bool {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "http2-settings",
+		"te", "host", "range", "expect", "cookie", "set-cookie", "trailer", "max-forwards", "content-type",
+		"content-length", "content-range", "content-encoding", "cache-control", "authorization",
+		"proxy-authorization":
+		return false
+	}
+	return true
 }
 
 // fields encodes all fields but those that HTTP/2 forbids or that the framing
@@ -330,11 +374,33 @@ func (w *headWriter) fields(fields *header.Fields) {
 		switch name := lower(f.Name); name {
 		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "host", "te",
 			"content-length", "http2-settings":
+		case "cookie":
+			w.cookie(f.Value)
 		default:
 			w.field(name, f.Value)
 		}
 	}
 }
+
+// maxCrumbs bounds the fields that a cookie becomes. The last has the rest.
+const maxCrumbs = 20
+
+// cookie encodes a cookie in crumbs, which compress well one by one: most stay
+// the same from request to request (RFC 9113 section 8.2.3).
+func (w *headWriter) cookie(value string) {
+	for range maxCrumbs - 1 {
+		crumb, rest, _ := strings.Cut(value, "; ")
+		if !validCrumb(crumb) || !validCrumb(rest) {
+			break
+		}
+		w.field("cookie", crumb)
+		value = rest
+	}
+	w.field("cookie", value)
+}
+
+// validCrumb reports whether s can be the value of a field of its own.
+func validCrumb(s string) bool { return s != "" && s == strings.Trim(s, " \t") }
 
 // lowered has the names that HTTP/1 messages usually bring in title case.
 var lowered = func() map[string]string {

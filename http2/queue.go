@@ -8,28 +8,16 @@ import (
 	"strings"
 )
 
-// A waitQueue holds the streams that wait for room to write, in the order in
-// which they may go on: by urgency (RFC 9218 section 4.1), and among equals
-// first come, first served. A stream that has sent one frame and wants more
-// comes back at the end, so equals take turns.
+// A waitQueue holds the streams that have data to send and window of their own
+// for it, in the order in which they are served: by urgency (RFC 9218 section
+// 4.1), and among equals first come, first served. A stream that has sent one
+// frame and wants more comes back at the end, so equals take turns.
 type waitQueue struct {
 	byUrgency [8][]*stream
 	count     int
 }
 
 func (q *waitQueue) empty() bool { return q.count == 0 }
-
-// before reports whether some stream in line goes before s.
-func (q *waitQueue) before(s *stream) bool {
-	for u := range s.urgency + 1 {
-		for _, w := range q.byUrgency[u] {
-			if w != s && w.sendWindow > 0 {
-				return w.c.sendWindow > 0
-			}
-		}
-	}
-	return false
-}
 
 func (q *waitQueue) add(s *stream) {
 	if s.queued {
@@ -44,32 +32,26 @@ func (q *waitQueue) remove(s *stream) {
 	if !s.queued {
 		return
 	}
-	for u := range q.byUrgency { // its urgency may have changed meanwhile
-		if i := slices.Index(q.byUrgency[u], s); i >= 0 {
-			q.byUrgency[u] = slices.Delete(q.byUrgency[u], i, i+1)
-			break
-		}
-	}
+	line := q.byUrgency[s.urgency]
+	i := slices.Index(line, s)
+	q.byUrgency[s.urgency] = slices.Delete(line, i, i+1)
 	s.queued = false
 	q.count--
 }
 
-// wake lets s look whether it can go on.
-func (q *waitQueue) wake(s *stream) {
-	if s.queued {
-		q.remove(s)
-		signal(s.writable)
+// next takes out the stream that comes first, nil if there is none.
+func (q *waitQueue) next() *stream {
+	if q.empty() {
+		return nil
 	}
-}
-
-// wakeAll lets the streams in line look whether they can go on, as many as
-// room for one frame each is likely to be there.
-func (q *waitQueue) wakeAll() {
 	for u := range q.byUrgency {
-		for n := 0; len(q.byUrgency[u]) > 0; n++ {
-			q.wake(q.byUrgency[u][0])
+		if line := q.byUrgency[u]; len(line) > 0 {
+			s := line[0]
+			q.remove(s)
+			return s
 		}
 	}
+	return nil
 }
 
 // parsePriority returns the urgency of a priority field value (RFC 9218

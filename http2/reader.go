@@ -14,18 +14,25 @@ import (
 // A frameReader takes frames out of a connection, many per read. Frames are
 // at most minMaxFrame long: we never allow more.
 type frameReader struct {
-	nc   net.Conn
+	nc net.Conn
+
+	// look is called before each wait and tells whether the connection is
+	// idle. It sees to it, by arm, that it is called again when something is
+	// due. An error ends the reading.
+	look func(now time.Time) (idle bool, err error)
+
 	buf  *bytebuf.Buf
 	r, w int
 
-	small [64]byte // what an idle connection waits with instead of buf
-	armed time.Time
+	now     time.Time // of the last read: coarse, and good enough to count by
+	partial time.Time // since when there is a part of a frame; zero if there is none
+	reads   int       // that have returned something
+	small   [64]byte  // what an idle connection waits with instead of buf
+	armed   time.Time // the read deadline; zero if there is none
 }
 
 // next returns the next frame. Its payload is valid until the following call.
-// limit is asked before a wait how long it may take, zero and negative for
-// ever, and whether the connection is idle.
-func (f *frameReader) next(limit func() (time.Duration, bool)) (h frameHeader, payload []byte, err error) {
+func (f *frameReader) next() (h frameHeader, payload []byte, err error) {
 	for {
 		h, ok := consumeFrameHeader(f.unread())
 		if ok {
@@ -35,10 +42,11 @@ func (f *frameReader) next(limit func() (time.Duration, bool)) (h frameHeader, p
 			if total := frameHeaderLen + h.length; f.w-f.r >= total {
 				payload = f.unread()[frameHeaderLen:total]
 				f.r += total
+				f.partial = time.Time{}
 				return h, payload, nil
 			}
 		}
-		if err := f.fill(limit); err != nil {
+		if err := f.fill(); err != nil {
 			return frameHeader{}, nil, err
 		}
 	}
@@ -52,33 +60,44 @@ func (f *frameReader) unread() []byte {
 }
 
 // fill receives more.
-func (f *frameReader) fill(limit func() (time.Duration, bool)) error {
-	wait, idle := limit()
-	f.arm(wait)
-	if f.r == f.w && idle {
-		// Nothing is in hand: wait without a buffer.
-		f.release()
-		n, err := f.nc.Read(f.small[:])
-		if n > 0 {
-			b := f.room()
-			f.w += copy(b, f.small[:n])
-			return nil
+func (f *frameReader) fill() error {
+	if f.partial.IsZero() && f.r < f.w {
+		f.partial = f.now
+	}
+	for {
+		idle, err := f.look(f.now)
+		if err != nil {
+			return err
 		}
-		return orEOF(err)
+		n, err := f.read(idle)
+		f.now = time.Now()
+		switch {
+		case n > 0:
+			f.reads++
+			return nil
+		case err == nil:
+			return io.ErrNoProgress
+		case !isTimeout(err):
+			return err
+		}
+		f.armed = time.Time{}
 	}
-	n, err := f.nc.Read(f.room())
-	f.w += n
-	if n > 0 {
-		return nil
-	}
-	return orEOF(err)
 }
 
-func orEOF(err error) error {
-	if err == nil {
-		return io.ErrNoProgress
+// read reads once. While nothing is in hand, an idle connection holds no
+// buffer.
+func (f *frameReader) read(idle bool) (n int, err error) {
+	if f.r < f.w || !idle {
+		n, err = f.nc.Read(f.room())
+		f.w += n
+		return n, err
 	}
-	return err
+	f.release()
+	n, err = f.nc.Read(f.small[:])
+	if n > 0 {
+		f.w += copy(f.room(), f.small[:n])
+	}
+	return n, err
 }
 
 // room returns free space, at least for one whole frame with what is there.
@@ -105,20 +124,13 @@ func (f *frameReader) release() {
 	f.r, f.w = 0, 0
 }
 
-// arm sets the read deadline, coarsely: one that is due within the last
-// quarter of the wait will do.
-func (f *frameReader) arm(wait time.Duration) {
-	if wait <= 0 {
-		if !f.armed.IsZero() {
-			f.armed = time.Time{}
-			f.nc.SetReadDeadline(f.armed)
-		}
-		return
-	}
-	now := time.Now()
-	if left := f.armed.Sub(now); left < wait*3/4 || left > wait {
-		f.armed = now.Add(wait)
-		f.nc.SetReadDeadline(f.armed)
+// arm makes a read return at due, or earlier, to call look again; zero means
+// that there is no need. So deadlines that move on with every request cost
+// nothing.
+func (f *frameReader) arm(due time.Time) {
+	if !due.IsZero() && (f.armed.IsZero() || due.Before(f.armed)) {
+		f.armed = due
+		f.nc.SetReadDeadline(due)
 	}
 }
 
@@ -133,18 +145,20 @@ func (f *frameReader) early(b []byte) {
 }
 
 // preface reads what every client sends first.
-func (f *frameReader) preface(limit time.Duration) error {
-	for f.w-f.r < len(preface) {
-		if got := f.unread(); string(got) != preface[:len(got)] {
-			break
+func (f *frameReader) preface() error {
+	for {
+		got := f.unread()
+		n := min(len(got), len(preface))
+		if string(got[:n]) != preface[:n] {
+			return &connError{ProtocolError, "invalid preface"}
 		}
-		if err := f.fill(func() (time.Duration, bool) { return limit, false }); err != nil {
+		if n == len(preface) {
+			f.r += n
+			f.partial = time.Time{}
+			return nil
+		}
+		if err := f.fill(); err != nil {
 			return err
 		}
 	}
-	if got := f.unread(); len(got) < len(preface) || string(got[:len(preface)]) != preface {
-		return &connError{ProtocolError, "invalid preface"}
-	}
-	f.r += len(preface)
-	return nil
 }

@@ -4,12 +4,8 @@
 package http2
 
 import (
-	"errors"
-	"io"
 	"net"
-	"os"
 	"sync"
-	"time"
 
 	"github.com/belay-proxy/belay/header"
 )
@@ -19,7 +15,9 @@ type ServerConn struct {
 	conn
 	handle  func(*ServerStream)
 	handled sync.WaitGroup // streams with a handler
-	served  int
+	served  int            // guarded by mu
+	running int            // handlers; guarded by mu
+	held    int            // bytes of the heads that they have; guarded by mu
 }
 
 // NewServerConn returns a server connection on nc that passes each request,
@@ -37,8 +35,8 @@ func NewServerConn(nc net.Conn, cfg *Config, early []byte, handle func(*ServerSt
 // NetConn returns the underlying connection.
 func (c *ServerConn) NetConn() net.Conn { return c.nc }
 
-// Serve serves requests until the connection ends, waits for their handlers,
-// and closes it.
+// Serve serves requests until the connection ends, closes it, and waits for
+// their handlers.
 func (c *ServerConn) Serve() {
 	flushed := make(chan struct{})
 	go func() {
@@ -46,89 +44,47 @@ func (c *ServerConn) Serve() {
 		c.flushLoop()
 	}()
 	err := c.serve()
+	if err == errOver {
+		err = nil
+	}
 	c.mu.Lock()
 	c.endLocked(err)
 	c.mu.Unlock()
-	c.in.release()
 	<-flushed
+	c.finish()
 	c.handled.Wait()
 	close(c.closed)
-	if err = c.err; err == io.EOF {
-		err = nil
-	}
-	c.cfg.OnClose(err)
+	c.cfg.OnClose(c.outcome())
 }
 
-// serve reads until the connection ends. nil is a good end.
+// serve reads until the connection ends.
 func (c *ServerConn) serve() error {
+	first := c.settings()
 	c.mu.Lock()
-	b := c.outLocked()
-	b.B = append(b.B, c.settings()...)
+	b := c.outLocked(len(first))
+	b.B = append(b.B, first...)
 	c.flushable.Signal()
 	c.mu.Unlock()
-	if err := c.in.preface(c.cfg.HeadTimeout); err != nil {
+	if err := c.in.preface(); err != nil {
 		return err
 	}
-	for {
-		err := c.readLoop()
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		if err, over := c.afterTimeout(); over {
-			return err
-		}
-	}
-}
-
-// afterTimeout decides what to do when nothing has come for as long as
-// readLimit allowed, or when Drain has interrupted the wait.
-func (c *ServerConn) afterTimeout() (err error, over bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.in.armed = time.Time{}
-	switch {
-	case c.closing:
-		return nil, true
-	case !c.peer.seen:
-		return &connError{SettingsTimeout, "no SETTINGS"}, true
-	case c.block.open:
-		return &connError{ProtocolError, "header block not complete in time"}, true
-	case len(c.streams) > 0:
-		return nil, false
-	case c.draining:
-		return nil, c.goAwaySent != 1<<31-1
-	}
-	return nil, time.Since(c.idleSince) >= c.cfg.IdleTimeout
+	return c.readLoop()
 }
 
 // onHead takes a complete header block of the client: a request, or trailers.
 func (c *ServerConn) onHead(block []byte) error {
 	id, ended := c.block.stream, c.block.ended
-	c.mu.Lock()
-	s, state := c.stateLocked(id)
-	c.mu.Unlock()
 	if !c.byPeer(id) {
 		return &connError{ProtocolError, "client uses an even stream"}
 	}
-	switch state {
-	case streamOpen:
-		return c.onTrailers(s, block, ended)
-	case streamClosed, streamReset:
-		var junk header.Fields
-		c.heads.start(&junk)
-		if err := c.decode(block); err != nil {
-			return err
-		}
-		if state == streamReset {
-			return nil
-		}
-		return &connError{StreamClosed, "HEADERS on closed stream"}
+	c.mu.Lock()
+	_, state := c.stateLocked(id)
+	if state == streamIdle {
+		st := c.streamLocked(id)
+		c.mu.Unlock()
+		return c.onRequest(st, block, ended)
 	}
-	return c.onRequest(id, block, ended)
-}
-
-// onTrailers takes the header block that ends a request body.
-func (c *ServerConn) onTrailers(s *stream, block []byte, ended bool) error {
+	c.mu.Unlock()
 	var fields header.Fields
 	c.heads.start(&fields)
 	c.heads.trailers = true
@@ -136,13 +92,28 @@ func (c *ServerConn) onTrailers(s *stream, block []byte, ended bool) error {
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	s, state := c.stateLocked(id) // its handler may have ended it meanwhile
+	if s != nil {
+		defer c.mu.Unlock()
+		return s.trailersLocked(&c.heads, fields, ended)
+	}
+	c.mu.Unlock()
+	if state == streamReset {
+		return c.glitch()
+	}
+	return &connError{StreamClosed, "HEADERS on closed stream"}
+}
+
+// trailersLocked takes the header list that ends a body.
+func (s *stream) trailersLocked(r *headReader, fields header.Fields, ended bool) error {
 	switch {
 	case s.remoteClosed:
 		return &streamError{StreamClosed, "HEADERS after the end of the stream"}
 	case !ended:
 		return &streamError{ProtocolError, "second head"}
-	case c.heads.bad != "" || c.heads.tooLarge:
+	case r.tooLarge:
+		return &streamError{EnhanceYourCalm, "trailers too large"}
+	case r.bad != "":
 		return &streamError{ProtocolError, "malformed trailers"}
 	case s.left > 0:
 		return &streamError{ProtocolError, "content does not have the declared length"}
@@ -152,9 +123,13 @@ func (c *ServerConn) onTrailers(s *stream, block []byte, ended bool) error {
 	return nil
 }
 
+// maxHeld is how much the heads of all requests in hand may take together, in
+// bytes, unless it is one alone: compressed, they cost a client next to
+// nothing.
+const maxHeld = 1 << 20
+
 // onRequest takes the head of a new stream.
-func (c *ServerConn) onRequest(id uint32, block []byte, ended bool) error {
-	st := newServerStream(c, id)
+func (c *ServerConn) onRequest(st *ServerStream, block []byte, ended bool) error {
 	c.heads.start(&st.req.Fields)
 	if err := c.decode(block); err != nil {
 		return err
@@ -163,46 +138,79 @@ func (c *ServerConn) onRequest(id uint32, block []byte, ended bool) error {
 	if !c.heads.tooLarge {
 		why = c.heads.finishRequest(&st.req, ended)
 	}
-	c.guard.stream(time.Now())
+	c.guard.stream(c.in.now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lastPeerID = id
-	switch {
-	case c.closing || id > c.goAwaySent:
-		c.noteResetLocked(id)
-		return nil // GOAWAY has told the client that this one was not taken
-	case c.peerStreams >= c.cfg.MaxStreams:
-		return &streamError{RefusedStream, "too many streams"}
-	case why != "":
-		return &streamError{ProtocolError, why}
+	if taken, err := c.takesLocked(st.id, why); !taken {
+		c.recycleLocked(st)
+		return err
 	}
 	st.stream.headDone = true
 	if !ended {
 		st.stream.left = c.heads.length
 	}
+	st.stream.remoteClosed = ended
 	st.stream.urgency = parsePriority(c.heads.priority)
 	st.protocol = c.heads.protocol
 	st.tooLarge = c.heads.tooLarge
+	st.size = min(c.heads.size, c.cfg.MaxHeaderBytes)
 	st.openLocked()
 	c.peerStreams++
-	if ended {
-		st.stream.remoteClosed = true
-	}
 	c.served++
+	c.running++
+	c.held += st.size
 	c.handled.Add(1)
 	go c.run(st)
 	return nil
 }
 
+// takesLocked decides whether a new request is handled. why says in which way
+// it is malformed, "" if it is not.
+func (c *ServerConn) takesLocked(id uint32, why string) (taken bool, err error) {
+	c.lastPeerID = id
+	switch {
+	case c.closing || id > c.goAwaySent:
+		c.noteResetLocked(id)
+		return false, c.glitch() // GOAWAY has told the client that this one was not taken
+	case c.peerStreams >= c.cfg.MaxStreams, c.running >= 2*c.cfg.MaxStreams:
+		return false, &streamError{RefusedStream, "too many streams"}
+	case c.held > 0 && c.held+c.heads.size > maxHeld:
+		return false, &streamError{RefusedStream, "too much in hand"}
+	case why != "":
+		return false, &streamError{ProtocolError, why}
+	}
+	return true, nil
+}
+
 // run handles one stream.
 func (c *ServerConn) run(st *ServerStream) {
 	defer c.handled.Done()
+	growStack(int(st.id))
 	if st.tooLarge {
 		st.WriteHead(&header.Response{Status: 431}, true)
 	} else {
 		c.handle(st)
 	}
 	st.end()
+	c.mu.Lock()
+	c.running--
+	c.held -= st.size
+	c.recycleLocked(st)
+	if c.cfg.Draining() {
+		c.drainLocked()
+	}
+	c.mu.Unlock()
+}
+
+// growStack makes the stack of a new goroutine as large as a request will
+// need, while there is next to nothing on it to move: growing later, step by
+// step, costs 8 % of a small request.
+//
+//go:noinline
+func growStack(i int) byte {
+	var frame [7 << 10]byte
+	frame[i&1023] = 1 // keeps the compiler from leaving it out
+	return frame[i&511]
 }
 
 // Requests returns the number of requests received so far.
@@ -212,47 +220,17 @@ func (c *ServerConn) Requests() int {
 	return c.served
 }
 
-// drainPause is the time between the GOAWAY that asks the client to open no
-// more streams and the one that says which have been taken: what it opened in
-// between is served (RFC 9113 section 6.8).
-const drainPause = time.Second
-
 // Drain asks the connection to end: no new streams after a moment, and the end
 // when the last one has finished. It may be called from any goroutine.
 func (c *ServerConn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.draining || c.closing {
-		return
-	}
-	c.draining = true
-	c.controlLocked(func(b []byte) []byte { return appendGoAway(b, 1<<31-1, NoError, "") })
-	time.AfterFunc(drainPause, c.drainNow)
-}
-
-// drainNow sends the final GOAWAY.
-func (c *ServerConn) drainNow() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return
-	}
-	c.goAwaySent = c.lastPeerID
-	c.controlLocked(func(b []byte) []byte { return appendGoAway(b, c.lastPeerID, NoError, "") })
-	if len(c.streams) == 0 {
-		c.nc.SetReadDeadline(past)
-		c.endLocked(nil)
-	}
+	c.drainLocked()
 }
 
 // Kill ends the connection and all its streams at once. It may be called from
 // any goroutine.
-func (c *ServerConn) Kill() {
-	c.mu.Lock()
-	c.endLocked(net.ErrClosed)
-	c.mu.Unlock()
-	c.nc.SetDeadline(past)
-}
+func (c *ServerConn) Kill() { c.kill() }
 
 // PeerGone reports whether the connection has ended.
 func (c *ServerConn) PeerGone() bool {

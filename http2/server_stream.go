@@ -22,10 +22,11 @@ type ServerStream struct {
 	req      header.Request
 	protocol string // of an extended CONNECT
 	tooLarge bool
+	size     int // of the head, in bytes
 
 	head     pendingHead
 	headSent bool
-	done     bool // the response is complete
+	done     bool // the last of the response has been written, if not sent
 	noBody   bool
 	left     int64 // of the declared length; negative if unknown
 	sent     int64
@@ -40,25 +41,36 @@ type pendingHead struct {
 	length int64
 }
 
-func newServerStream(c *ServerConn, id uint32) *ServerStream {
-	s := &ServerStream{
-		conn:  c,
-		read:  waiter{limit: c.cfg.ReadTimeout},
-		write: waiter{limit: c.cfg.WriteTimeout},
+// streamLocked returns a stream for the next request. A connection keeps those
+// that have ended for reuse, with their channels, timers and room for fields.
+func (c *ServerConn) streamLocked(id uint32) *ServerStream {
+	var s *ServerStream
+	if last := len(c.free) - 1; last >= 0 {
+		s, c.free = c.free[last], c.free[:last]
+	} else {
+		s = &ServerStream{conn: c}
 	}
+	s.read.limit, s.write.limit = c.cfg.ReadTimeout, c.cfg.WriteTimeout
 	s.init(&c.conn, id)
 	return s
 }
 
-// end ends the stream after its handler: a response that is not complete is
-// reset, and so is a request that nobody reads to its end.
-func (s *ServerStream) end() {
-	switch {
-	case !s.done:
-		s.reset(InternalError)
-	case !s.complete():
-		s.reset(NoError) // RFC 9113 section 8.1: the response does not need the rest
+// recycleLocked gives the stream up for reuse. Nobody else may have it.
+func (c *ServerConn) recycleLocked(s *ServerStream) {
+	s.req.Reset()
+	s.stream = stream{queue: s.queue, readable: s.readable, writable: s.writable}
+	*s = ServerStream{
+		conn: c, stream: s.stream, req: s.req,
+		read: waiter{timer: s.read.timer}, write: waiter{timer: s.write.timer},
 	}
+	c.free = append(c.free, s)
+}
+
+// end ends the stream after its handler: a response that is not complete is
+// reset, and so is a request that nobody reads to its end (RFC 9113 section
+// 8.1: the response does not need the rest).
+func (s *ServerStream) end() {
+	s.reset(InternalError, NoError)
 	s.finish()
 }
 
@@ -113,22 +125,25 @@ func (s *ServerStream) ResumeReading() { s.interrupt(false) }
 
 func (s *ServerStream) downError(op string, err error) error {
 	e := &proxyerr.Error{Source: proxyerr.Downstream, Op: op, Kind: proxyerr.ReadFailed, Err: err}
-	var se *streamError
-	switch {
-	case errors.As(err, &se):
+	if op == opWriteResponse {
+		e.Kind = proxyerr.WriteFailed
+	}
+	switch err.(type) {
+	case *streamError, *connError:
 		e.Kind = proxyerr.BadMessage
+	}
+	switch {
+	case err == errTimeout && op == opWriteResponse:
+		e.Kind, e.Err = proxyerr.WriteTimeout, nil
 	case err == errTimeout:
-		e.Kind, e.Err = proxyerr.ReadTimeout, nil
-		if op == "write response" {
-			e.Kind = proxyerr.WriteTimeout
-		} else {
-			e.Status = 408
-		}
-	case isReset(err):
+		e.Kind, e.Err, e.Status = proxyerr.ReadTimeout, nil, 408
+	case isGone(err):
 		e.Kind = proxyerr.ConnClosed
 	}
 	return e
 }
+
+const opWriteResponse = "write response"
 
 // HeadSent reports whether a final response head has been written.
 func (s *ServerStream) HeadSent() bool { return s.headSent }
@@ -179,11 +194,36 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 		return nil
 	}
 	s.done = true
-	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.response(res, length) }, true))
+	return s.writeHead(res, length, true)
 }
 
 func (s *ServerStream) writeInformational(res *header.Response) error {
-	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.response(res, -1) }, false))
+	return s.writeHead(res, -1, false)
+}
+
+// writeHead sends a head.
+func (s *ServerStream) writeHead(res *header.Response, length int64, end bool) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.writeError(s.writeHeadLocked(res, length, end))
+}
+
+func (s *ServerStream) writeHeadLocked(res *header.Response, length int64, end bool) error {
+	if err := s.awaitRoomLocked(&s.write); err != nil {
+		return err
+	}
+	s.appendHeadLocked(s.c.writer.response(res, length), end)
+	return nil
+}
+
+// flushLocked sends the head that WriteHead has kept, if there is one.
+func (s *ServerStream) flushLocked() error {
+	head := s.head
+	if head.res == nil {
+		return nil
+	}
+	s.head.res = nil
+	return s.writeHeadLocked(head.res, head.length, false)
 }
 
 // Flush sends what WriteHead has kept. Body data is on its way already.
@@ -191,9 +231,9 @@ func (s *ServerStream) Flush() error {
 	if s.head.res == nil {
 		return nil
 	}
-	head := s.head
-	s.head.res = nil
-	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.response(head.res, head.length) }, false))
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.writeError(s.flushLocked())
 }
 
 // WriteBody sends a piece of the response body. It waits for the client's
@@ -207,21 +247,20 @@ func (s *ServerStream) WriteBody(piece []byte, last bool) error {
 	}
 	if s.left >= 0 {
 		if s.left -= int64(len(piece)); s.left < 0 {
-			return errors.New("http2: body longer than its declared length")
+			return errTooLong
 		}
 		if last && s.left > 0 {
-			return errors.New("http2: body shorter than its declared length")
+			return errTooShort
 		}
 	}
-	if err := s.Flush(); err != nil {
-		return err
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	err := s.flushLocked()
+	if err == nil && (len(piece) > 0 || last) {
+		s.done = last
+		err = s.writeDataLocked(piece, last, &s.write)
+		s.sent += int64(len(piece))
 	}
-	if len(piece) == 0 && !last {
-		return nil
-	}
-	s.done = last
-	err := s.writeData(piece, last, &s.write)
-	s.sent += int64(len(piece))
 	return s.writeError(err)
 }
 
@@ -233,18 +272,33 @@ func (s *ServerStream) WriteTrailers(trailers *header.Fields) error {
 	if trailers == nil || trailers.Len() == 0 {
 		return s.WriteBody(nil, true)
 	}
-	if err := s.Flush(); err != nil {
-		return err
+	if s.left > 0 {
+		return errTooShort
 	}
-	s.done = true
-	return s.writeError(s.writeHead(func(w *headWriter) []byte { return w.fieldsOnly(trailers) }, true))
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	err := s.flushLocked()
+	if err == nil {
+		err = s.awaitRoomLocked(&s.write)
+	}
+	if err == nil {
+		s.done = true
+		s.appendHeadLocked(s.c.writer.trailers(trailers), true)
+	}
+	return s.writeError(err)
 }
+
+// What a program gets that does not keep to the length that it has declared.
+var (
+	errTooLong  = errors.New("http2: body longer than its declared length")
+	errTooShort = errors.New("http2: body shorter than its declared length")
+)
 
 func (s *ServerStream) writeError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return s.downError("write response", err)
+	return s.downError(opWriteResponse, err)
 }
 
 // StartTunnel makes the stream one of raw bytes, after the answer to a CONNECT has
@@ -258,11 +312,11 @@ func (s *ServerStream) StartTunnel(idle time.Duration) error {
 
 // Kill makes everything on the stream fail. It may be called from any
 // goroutine.
-func (s *ServerStream) Kill() { s.reset(Cancel) }
+func (s *ServerStream) Kill() { s.reset(Cancel, Cancel) }
 
 // Abort resets the stream, so that the client cannot take what it has for a
 // complete response.
-func (s *ServerStream) Abort() { s.reset(InternalError) }
+func (s *ServerStream) Abort() { s.reset(InternalError, NoError) }
 
 // ClientGone reports whether the client has reset the stream or left. It may
 // be called from any goroutine.

@@ -55,6 +55,13 @@ func (in *Inherited) Add(name, addr string, f *os.File) error {
 	return nil
 }
 
+// Len returns how many sockets have been added.
+func (in *Inherited) Len() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.sockets)
+}
+
 // checkListens returns an error unless f is a stream socket that listens.
 func checkListens(f *os.File) error {
 	raw, err := f.SyscallConn()
@@ -322,6 +329,9 @@ func (l *Listener) File() (*os.File, error) {
 	}
 	return os.NewFile(uintptr(dup), l.cfg.Name), nil
 }
+
+// Shared reports what SetShared has said.
+func (l *Listener) Shared() bool { return l.shared.Load() }
 
 // SetShared says whether another process has the socket, too. Then Close leaves
 // the connections in the backlog, and the file of a Unix socket, to that one.

@@ -111,6 +111,9 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 // Name returns Config.Name, or Config.Addr if that is empty.
 func (l *Listener) Name() string { return l.cfg.Name }
 
+// ConfiguredAddr returns Config.Addr.
+func (l *Listener) ConfiguredAddr() string { return l.cfg.Addr }
+
 // Active returns how many connections are being served.
 func (l *Listener) Active() int { return int(l.active.Load()) }
 

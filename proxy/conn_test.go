@@ -386,3 +386,67 @@ func TestStatsAfterPanic(t *testing.T) {
 		eventually(t, "nothing active", func() bool { return r.proxy.Stats().Active == 0 })
 	})
 }
+
+// A retired proxy lets each connection have one more request, so that none is
+// lost that crosses the end of its connection.
+func TestRetire(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		r := newRig(t, m, proxy.Config{}, to(proxytest.NewOrigin(t, proxytest.Speak(m.Upstream))))
+		var conns []*proxytest.Conn
+		for range 3 {
+			conn := r.Dial()
+			must(t, conn.Send(r.Request("GET", "/", "")))
+			if res := conn.Response("GET"); !res.KeepAlive() {
+				t.Fatalf("got %v, want an open connection", res)
+			}
+			conns = append(conns, conn)
+		}
+		r.proxy.Retire(time.Hour)
+		must(t, conns[0].Send(r.Request("GET", "/", "")))
+		res := conns[0].Response("GET")
+		res.Check(t, 200, "")
+		if rest, err := conns[0].Rest(); res.KeepAlive() || rest != "" || err != nil {
+			t.Errorf("keep-alive %v, then %q, %v; want the end after one more request", res.KeepAlive(), rest, err)
+		}
+		eventually(t, "the first connection to end", func() bool { return r.proxy.Stats().Connections == 2 })
+		must(t, receive(t, "Shutdown", shutdown(t.Context(), r)))
+		for _, conn := range conns[1:] {
+			if rest, err := conn.Rest(); rest != "" || err != nil {
+				t.Errorf("an idle connection got %q, %v; want the end", rest, err)
+			}
+		}
+	})
+}
+
+// What one process has counted goes on in the next.
+func TestSaveState(t *testing.T) {
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		r := newRig(t, m, proxy.Config{}, to(proxytest.NewOrigin(t, proxytest.Speak(m.Upstream))))
+		for range 3 {
+			r.Get("/").Check(t, 200, "")
+		}
+		r.Do("GET / HTTP/1.1\r\n\r\n")
+		state, err := r.proxy.SaveState()
+		must(t, err)
+		next, err := proxy.New(proxy.Config{}, to(proxytest.NewOrigin(t)))
+		must(t, err)
+		must(t, next.RestoreState(state))
+		if got, want := next.Stats(), (proxy.Stats{Requests: 3, Rejected: 1}); got != want {
+			t.Errorf("Stats = %+v, want %+v", got, want)
+		}
+		s, err := proxy.NewSwitch(proxy.Config{}, nil)
+		must(t, err)
+		must(t, s.RestoreState(state))
+		again, err := s.SaveState()
+		must(t, err)
+		if got := s.Stats(); got.Requests != 3 || got.Rejected != 1 || len(again) == 0 {
+			t.Errorf("Stats = %+v, state %s", got, again)
+		}
+		for _, bad := range []string{"", "x", `{"requests":-1}`, `{"budget":{"retries":-1}}`} {
+			if next.RestoreState([]byte(bad)) == nil || s.RestoreState([]byte(bad)) == nil {
+				t.Errorf("RestoreState(%q): no error", bad)
+			}
+		}
+	})
+}

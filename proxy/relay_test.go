@@ -432,7 +432,7 @@ func TestResponseFilterChangesStatus(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
-		const size = 64 << 20 // more than all buffers on the way
+		const size = 32 << 20 // more than all buffers on the way
 		for name, opts := range map[string][]proxytest.OriginOption{"length": nil, "chunked": {proxytest.Chunked(32 << 10)}} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

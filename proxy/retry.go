@@ -88,23 +88,30 @@ func (b *retryBudget) request() { b.requests.Add(1) }
 func (b *retryBudget) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if age := now.Sub(b.start); age >= budgetWindow/2 {
-		// The current half may have lasted for long, as only retries end it:
-		// what counts is its rate.
-		current := b.requests.Swap(0)
-		b.previous = int64(float64(current) * float64(budgetWindow/2) / float64(age))
-		b.retries = [2]int64{0, b.retries[0]}
-		if age >= budgetWindow {
-			b.retries[1] = 0
-		}
-		b.start = now
-	}
+	b.rotateLocked(now)
 	allowed := b.min + (b.requests.Load()+b.previous)*b.percent/100
 	if b.retries[0]+b.retries[1] >= allowed {
 		return false
 	}
 	b.retries[0]++
 	return true
+}
+
+// rotateLocked begins a new half of the window if it is time.
+func (b *retryBudget) rotateLocked(now time.Time) {
+	age := now.Sub(b.start)
+	if age < budgetWindow/2 {
+		return
+	}
+	// The current half may have lasted for long, as only retries end it: what
+	// counts is its rate.
+	current := b.requests.Swap(0)
+	b.previous = int64(float64(current) * float64(budgetWindow/2) / float64(age))
+	b.retries = [2]int64{0, b.retries[0]}
+	if age >= budgetWindow {
+		b.retries[1] = 0
+	}
+	b.start = now
 }
 
 // maxLogLines is how many lines about single requests a proxy logs per second.

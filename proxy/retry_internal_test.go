@@ -46,8 +46,12 @@ func TestRetryBudgetWindow(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if got := takeAll(b); got != 100 { // 20 % of the 500 requests of 5 seconds
-			t.Errorf("%d retries after an hour of 100 requests a second, want 100", got)
+		next := newBudget(20, -1)
+		next.goOnFrom(*b.used())
+		for name, b := range map[string]*retryBudget{"the budget": b, "the one that goes on from it": next} {
+			if got := takeAll(b); got != 100 { // 20 % of the 500 requests of 5 seconds
+				t.Errorf("%s allows %d retries after an hour of 100 requests a second, want 100", name, got)
+			}
 		}
 	})
 }

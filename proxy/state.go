@@ -82,6 +82,7 @@ func (f *front) goOnFrom(c counters) {
 func (b *retryBudget) used() *budgetUsed {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.rotateLocked(time.Now())
 	return &budgetUsed{Requests: b.requests.Load() + b.previous, Retries: b.retries[0] + b.retries[1]}
 }
 

@@ -289,14 +289,14 @@ func TestTunnelFilters(t *testing.T) {
 func TestTunnelIdleTimeout(t *testing.T) {
 	t.Parallel()
 	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
-		const idle = 400 * time.Millisecond
+		const idle = 1500 * time.Millisecond
 		origin := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream), proxytest.Upgrade("echo"))
 		r := newRig(t, m, proxy.Config{TunnelIdleTimeout: idle}, to(origin))
 		conn := openTunnel(t, r)
 		start := time.Now()
 		for time.Since(start) < 3*idle/2 { // not idle
 			wantEcho(t, conn, "x")
-			time.Sleep(idle / 20)
+			time.Sleep(idle / 50)
 		}
 		if _, err := conn.Rest(); errors.Is(err, net.ErrClosed) {
 			t.Error(err)

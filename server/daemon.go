@@ -111,14 +111,26 @@ func (h *host) openLog() error {
 		return fmt.Errorf("error_log: %w", err)
 	}
 	defer f.Close()
-	if h.identity != nil && os.Geteuid() == 0 {
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			if err := f.Chown(h.identity.UID, h.identity.GID); err != nil {
-				return fmt.Errorf("error_log: %w", err)
-			}
-		}
+	if err := h.giveLog(f); err != nil {
+		return fmt.Errorf("error_log: %w", err)
 	}
 	return daemon.Redirect(f)
+}
+
+// giveLog gives the log to the user that the process is about to become, so
+// that it can be opened again. A file with several names may be more than a log.
+func (h *host) giveLog(f *os.File) error {
+	if h.identity == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	if st.Mode&syscall.S_IFMT != syscall.S_IFREG || st.Nlink > 1 {
+		return nil
+	}
+	return f.Chown(h.identity.UID, h.identity.GID)
 }
 
 // reopenLog opens error_log again, for SIGUSR1.

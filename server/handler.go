@@ -6,6 +6,9 @@ package server
 import (
 	"context"
 	"net"
+	"time"
+
+	"github.com/belay-proxy/belay/proxy"
 )
 
 // A ConnHandler serves the connections that a listening service accepts.
@@ -21,6 +24,24 @@ type ConnHandler interface {
 	// that are left and returns ctx's error. A handler of several services
 	// is shut down once for each, at the same time.
 	Shutdown(ctx context.Context) error
+}
+
+// A Retirer is a ConnHandler that makes a difference between the end of the
+// server and its replacement by a new process.
+type Retirer interface {
+	ConnHandler
+
+	// Retire is called when a new process accepts connections in place of
+	// this one. Connections are to end at a moment when that cannot hurt:
+	// after one more request, or when none has come for idle. Retire does not
+	// wait. When all are gone, or when waiting is over, Shutdown is called.
+	Retire(idle time.Duration)
+}
+
+// A Counter is a ConnHandler that can say how much is going on.
+type Counter interface {
+	ConnHandler
+	Stats() proxy.Stats
 }
 
 // A BackgroundService works beside the listeners: a health check, for example.

@@ -75,11 +75,10 @@ func (h *host) enter(services []*Service) (err error) {
 // It is called when all listeners are bound.
 func (h *host) occupy(r *run) error {
 	h.run = r
-	dir, err := h.runtimeDir()
-	if err != nil {
-		h.log.Warn("there is no control socket", "err", err)
-	} else if err := h.openControl(dir); err != nil {
-		h.log.Warn("there is no control socket", "err", err)
+	if h.cfg.Signals == nil { // else the process is not ours to be controlled
+		if err := h.openControl(); err != nil {
+			h.log.Warn("there is no control socket", "err", err)
+		}
 	}
 	if err := h.openAdmin(); err != nil {
 		return fmt.Errorf("server: admin listener: %w", err)
@@ -98,13 +97,13 @@ func (h *host) occupy(r *run) error {
 }
 
 // ready tells everybody that waits that the process accepts connections.
-func (h *host) ready() error {
+func (h *host) ready() {
 	if err := h.pidFile.Commit(); err != nil {
-		return fmt.Errorf("server: %w", err)
+		h.log.Error("the pid file is not up to date", "err", err)
 	}
 	if h.child != nil && h.settings.ErrorLog == "" {
 		if err := daemon.Silence(); err != nil {
-			return fmt.Errorf("server: %w", err)
+			h.log.Warn("standard output stays open", "err", err)
 		}
 	}
 	if err := h.child.Ready(); err != nil {
@@ -114,7 +113,6 @@ func (h *host) ready() error {
 	if interval, ok := sdnotify.WatchdogInterval(); ok && h.notifier != nil {
 		h.work.Go(func() { h.keepAlive(h.working, interval) })
 	}
-	return nil
 }
 
 // draining tells the service manager that the process is about to end, unless

@@ -4,7 +4,6 @@
 package server
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -212,16 +211,4 @@ func version() string {
 		v = info.Main.Version
 	}
 	return fmt.Sprintf("%s %s %s %s/%s", programName(), v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-// errNotYet says that an option cannot be used.
-func (o Options) errNotYet() error {
-	var errs []error
-	if o.Daemon {
-		errs = append(errs, errors.New("server: running in the background (-d, --daemon, daemon: true) is not supported yet"))
-	}
-	if o.Upgrade {
-		errs = append(errs, errors.New("server: taking over from a running process (-u, --upgrade) is not supported yet"))
-	}
-	return errors.Join(errs...)
 }

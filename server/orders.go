@@ -22,40 +22,49 @@ type urgency int
 
 const (
 	keepOn   urgency = iota
+	replaced         // by a new process: finish what is in hand, and wait for more on idle connections
 	graceful         // finish what is in hand
 	fast             // close connections
 	leave            // wait for nothing
 )
 
-// orders turns signals into three contexts, which end one after the other as
-// the urgency grows.
+// orders turns signals into contexts, which end one after the other as the
+// urgency grows: stop when the server is replaced, finish when it is to end
+// gracefully, and so on.
 type orders struct {
 	log     *slog.Logger
 	signals <-chan os.Signal
 	forget  func() // stops catching signals
+	upgrade func() // obeys SIGQUIT; must not wait
 
-	stop, fast, leave                   context.Context
-	cancelStop, cancelFast, cancelLeave context.CancelFunc
+	others map[os.Signal]func() // obey further signals; must not wait
+
+	stop, finish, fast, leave                         context.Context
+	cancelStop, cancelFinish, cancelFast, cancelLeave context.CancelFunc
 
 	done  chan struct{} // closed by end
 	watch sync.WaitGroup
 }
 
-// newOrders starts to obey signals, or if it is nil, the signals of the
-// process. The end of ctx is the order to stop gracefully.
-func newOrders(ctx context.Context, log *slog.Logger, signals <-chan os.Signal) *orders {
-	o := &orders{log: log, signals: signals, forget: func() {}, done: make(chan struct{})}
+// newOrders returns orders that obey signals, or if it is nil, the signals of
+// the process, once begin is called. The end of ctx is the order to stop
+// gracefully.
+func newOrders(ctx context.Context, log *slog.Logger, signals <-chan os.Signal, upgrade func()) *orders {
+	o := &orders{log: log, signals: signals, forget: func() {}, upgrade: upgrade, done: make(chan struct{})}
 	if signals == nil {
 		ch := make(chan os.Signal, 8)
 		signal.Notify(ch, caught...)
 		o.signals, o.forget = ch, func() { signal.Stop(ch) }
 	}
 	o.stop, o.cancelStop = context.WithCancel(ctx)
+	o.finish, o.cancelFinish = context.WithCancel(ctx)
 	o.fast, o.cancelFast = context.WithCancel(context.WithoutCancel(ctx))
 	o.leave, o.cancelLeave = context.WithCancel(context.WithoutCancel(ctx))
-	o.watch.Go(o.obey)
 	return o
 }
+
+// begin starts to obey.
+func (o *orders) begin() { o.watch.Go(o.obey) }
 
 // end stops obeying, and frees the contexts.
 func (o *orders) end() {
@@ -84,12 +93,19 @@ func (o *orders) obey() {
 func (o *orders) handle(sig os.Signal) {
 	var wanted urgency
 	switch sig {
-	case syscall.SIGTERM, syscall.SIGQUIT:
+	case syscall.SIGQUIT:
+		o.upgrade()
+		return
+	case syscall.SIGTERM:
 		wanted = graceful
 	case syscall.SIGINT, os.Interrupt:
 		wanted = fast
 	default:
-		o.log.Info("signal has no effect", "signal", sig.String())
+		if obey := o.others[sig]; obey != nil {
+			obey()
+		} else {
+			o.log.Info("signal has no effect", "signal", sig.String())
+		}
 		return
 	}
 	// Each further signal is more urgent than the one before.
@@ -105,8 +121,10 @@ func (o *orders) urgency() urgency {
 		return leave
 	case o.fast.Err() != nil:
 		return fast
-	case o.stop.Err() != nil:
+	case o.finish.Err() != nil:
 		return graceful
+	case o.stop.Err() != nil:
+		return replaced
 	}
 	return keepOn
 }
@@ -121,6 +139,9 @@ func (o *orders) hurry(u urgency) {
 		o.cancelFast()
 	}
 	if u >= graceful {
+		o.cancelFinish()
+	}
+	if u >= replaced {
 		o.cancelStop()
 	}
 }
@@ -132,5 +153,5 @@ func (o *orders) stopAll(why string) {
 }
 
 func (u urgency) String() string {
-	return [...]string{"none", "graceful", "fast", "without waiting"}[u]
+	return [...]string{"none", "replaced", "graceful", "fast", "without waiting"}[u]
 }

@@ -23,6 +23,9 @@ import (
 const childEnv = "BELAY_TEST_SERVER_CHILD"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(hostEnv) != "" {
+		hostChild()
+	}
 	if os.Getenv(childEnv) != "" {
 		child()
 	}
@@ -164,7 +167,6 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"-t", "--listen", "nonsense"}, 1, "", "configuration test failed"},
 		{[]string{"-tc", conf}, 1, "", `conf.yaml:2:1: uesr is not a known key, did you mean "user"?`},
 		{[]string{"--listen", taken.Addr().String()}, 1, "", "address already in use"},
-		{[]string{"-d"}, 1, "", "not supported yet"},
 		{[]string{"-u"}, 1, "", "not supported yet"},
 		{[]string{"--nonsense"}, 2, "", "unknown option --nonsense"},
 		{[]string{"word"}, 2, "", `unexpected argument "word"`},

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/belay-proxy/belay/listener"
@@ -20,10 +23,13 @@ import (
 type run struct {
 	*Server
 	services []*Service // in start order
+	host     *host
 	orders   *orders
 	log      *slog.Logger
 
-	background       context.Context // of background services
+	upgrade          upgradeState
+	drainEnd         atomic.Pointer[time.Time] // of the grace period; nil: not draining, or no limit
+	background       context.Context           // of background services
 	cancelBackground context.CancelFunc
 	work             sync.WaitGroup // background services
 	starting         sync.WaitGroup // listening services until they accept
@@ -35,12 +41,14 @@ type run struct {
 	failed   chan struct{}     // closed at the first
 }
 
-func newRun(ctx context.Context, s *Server, services []*Service) *run {
+func newRun(ctx context.Context, s *Server, services []*Service, h *host) *run {
 	r := &run{
-		Server: s, services: services, log: s.log,
-		orders: newOrders(ctx, s.log, s.cfg.Signals),
+		Server: s, services: services, host: h, log: s.log,
 		failed: make(chan struct{}), running: make(map[*Service]bool),
 	}
+	r.orders = newOrders(ctx, s.log, s.cfg.Signals, r.startUpgrade)
+	r.orders.others = map[os.Signal]func(){syscall.SIGHUP: h.reloadBySignal, syscall.SIGUSR1: h.reopenLog}
+	r.orders.begin()
 	r.background, r.cancelBackground = context.WithCancel(context.WithoutCancel(ctx))
 	return r
 }
@@ -56,8 +64,13 @@ func (r *run) end() {
 func (r *run) run() error {
 	defer r.phase(PhaseEnded)
 	r.phase(PhaseStarting)
-	if err := r.bind(); err != nil {
+	err := r.bind()
+	if err == nil {
+		err = r.host.occupy(r)
+	}
+	if err != nil {
 		r.phase(PhaseClosing)
+		r.settleUpgrade(err)
 		r.closeListeners()
 		if r.orders.stop.Err() != nil {
 			return nil // it has been told to stop while it was waiting for an address
@@ -75,20 +88,32 @@ func (r *run) run() error {
 	return r.shutdown()
 }
 
-// bind binds all listeners. The error lists all that could not be bound.
+// bind binds all listeners, or takes their sockets over from the process that
+// this one replaces. The error lists all that could not be bound.
 func (r *run) bind() error {
+	var in listener.Inherited
+	if err := r.takeOver(&in); err != nil {
+		return err
+	}
+	if err := r.host.activate(&in); err != nil {
+		return err
+	}
 	var errs []error
 	for _, v := range r.services {
 		for _, c := range v.configs {
-			l, err := listener.Listen(r.orders.stop, c)
+			l, number, err := in.Listen(r.orders.stop, c)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("service %q: %w", v.name, err))
 				continue
 			}
+			r.noteInherited(l, number)
 			v.mu.Lock()
 			v.listeners = append(v.listeners, l)
 			v.mu.Unlock()
 		}
+	}
+	if left := in.Close(); len(left) > 0 {
+		r.log.Info("listeners of the old process are not in the configuration any more", "listeners", left)
 	}
 	return errors.Join(errs...)
 }
@@ -242,8 +267,14 @@ func (r *run) wait() {
 			return
 		}
 	}
+	if err := r.confirm(); err != nil {
+		r.fail(err)
+		r.orders.hurry(graceful)
+		return
+	}
 	r.log.Info("running", "services", len(r.services))
 	r.phase(PhaseRunning)
 	close(r.ready)
+	r.host.ready()
 	<-r.orders.stop.Done()
 }

@@ -11,10 +11,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/belay-proxy/belay/config"
+	"github.com/belay-proxy/belay/internal/daemon"
 	"github.com/belay-proxy/belay/listener"
 	"github.com/belay-proxy/belay/upstream"
 )
@@ -42,8 +44,19 @@ type Config struct {
 	// process, which it catches while Run runs.
 	Signals <-chan os.Signal
 
-	// OnPhase is called at the beginning of each phase. It must not block.
-	// Nil means that nobody wants to know.
+	// UpgradeTimeout is how long a process that is being replaced waits for
+	// the new one to accept connections, before it gives up and serves on.
+	// Zero means 30 seconds.
+	UpgradeTimeout time.Duration
+
+	// Healthy returns why the program does not work any more, nil if it
+	// does. It is asked before each sign of life to the service manager, and
+	// for the admin listener. It must not block. Nil means that the program
+	// is healthy as long as it lives.
+	Healthy func() error
+
+	// OnPhase is called at the beginning of each phase, one call at a time.
+	// It must not block. Nil means that nobody wants to know.
 	OnPhase func(Phase)
 
 	// Stdout receives the verdict of Options.Test. Nil means os.Stdout.
@@ -53,34 +66,45 @@ type Config struct {
 // A Phase is a part of the life of a Server.
 type Phase string
 
-// The phases, in order. A shutdown that is fast from the start skips
-// PhaseDraining, and a start that fails goes on with PhaseClosing.
+// The phases, in order. After PhaseUpgrading comes PhaseRunning again if the
+// upgrade fails. A shutdown that is fast from the start skips PhaseDraining, and
+// a start that fails goes on with PhaseClosing.
 const (
-	PhaseStarting Phase = "starting" // listeners are bound, services started
-	PhaseRunning  Phase = "running"  // all services are ready
-	PhaseDraining Phase = "draining" // nothing is accepted, exchanges in hand go on
-	PhaseClosing  Phase = "closing"  // connections are closed, background services end
-	PhaseEnded    Phase = "ended"    // Run is about to return
+	PhaseStarting  Phase = "starting"  // listeners are bound or taken over, services started
+	PhaseRunning   Phase = "running"   // all services are ready
+	PhaseUpgrading Phase = "upgrading" // as PhaseRunning, and a new process is taking over
+	PhaseDraining  Phase = "draining"  // nothing is accepted, exchanges in hand go on
+	PhaseClosing   Phase = "closing"   // connections are closed, background services end
+	PhaseEnded     Phase = "ended"     // Run is about to return
 )
 
 // A Server runs services until it is told to end. Make one with New, add
 // services, and call Run or RunForever once.
 type Server struct {
 	cfg      Config
-	settings config.Config
+	settings config.Config                 // that it was started with
+	live     atomic.Pointer[config.Config] // after a reload
+	startDir string                        // in which the process was started
+	startUID int                           // as whom
+	initial  []any                         // what the sections held before they were read
 	logs     logs
 	log      *slog.Logger
 
 	connector *upstream.Connector
 
-	current Phase // used by Run only
+	reloading sync.Mutex // held during a reload
 
-	mu       sync.Mutex
-	begun    bool          // Run was called; guarded by mu
-	services []*Service    // guarded by mu until begun
-	checks   []check       // likewise
-	errs     []error       // in services that were added; likewise
-	ready    chan struct{} // closed when all services are ready
+	phaseMu sync.Mutex
+	current Phase // guarded by phaseMu
+
+	mu        sync.Mutex
+	begun     bool          // Run was called; guarded by mu
+	services  []*Service    // guarded by mu until begun
+	checks    []check       // likewise
+	reloaders []reloader    // likewise
+	keepers   []keeper      // likewise
+	errs      []error       // in services that were added; likewise
+	ready     chan struct{} // closed when all services are ready
 }
 
 // A check is what a program has to say about its configuration.
@@ -93,7 +117,8 @@ type check struct {
 // options name one. The error lists every problem.
 func New(cfg Config) (*Server, error) {
 	cfg.Stdout = cmp.Or[io.Writer](cfg.Stdout, os.Stdout)
-	s := &Server{cfg: cfg, ready: make(chan struct{})}
+	s := &Server{cfg: cfg, ready: make(chan struct{}), startUID: os.Geteuid(), initial: snapshot(cfg.Sections)}
+	s.startDir, _ = os.Getwd() // if it cannot be found, paths stay as they are
 	spec, specErr := parseLogSpec(os.Getenv(logEnv))
 	s.logs = newLogs(os.Stderr, spec)
 	s.log = s.Logger("server")
@@ -106,14 +131,6 @@ func New(cfg Config) (*Server, error) {
 	var err error
 	if s.connector, err = newConnector(s.settings); err != nil {
 		return nil, err
-	}
-	opts := cfg.Options
-	opts.Daemon = opts.Daemon || s.settings.Daemon
-	if err := opts.errNotYet(); err != nil {
-		return nil, err
-	}
-	if s.settings.User != "" || s.settings.Group != "" {
-		s.log.Warn("user and group have an effect only in the background; the server keeps the rights it has")
 	}
 	return s, nil
 }
@@ -136,8 +153,14 @@ func (s *Server) load() (err error) {
 	return err
 }
 
-// Settings returns the settings in force, with defaults filled in.
-func (s *Server) Settings() config.Config { return s.settings }
+// Settings returns the settings in force, with defaults filled in. A reload
+// may change them.
+func (s *Server) Settings() config.Config {
+	if live := s.live.Load(); live != nil {
+		return *live
+	}
+	return s.settings
+}
 
 // Logger returns the logger for a package, which is named in each line as
 // "pkg" and has the level that BELAY_LOG sets for it.
@@ -238,8 +261,17 @@ func (s *Server) begin() ([]*Service, error) {
 // keep their contracts, nothing of the server is left when Run returns.
 //
 // With Options.Test, Run only checks whether the server could start. It prints
-// that it could, or returns all problems. With Settings.Threads it sets
-// GOMAXPROCS for the process.
+// that it could, or returns all problems.
+//
+// To run in the background, if the options or the settings ask for that, Run
+// starts the program once more. In the first process it then only waits until
+// the second one is ready, and returns nil, or the error of the other. In the
+// second it does the work.
+//
+// Run changes the process: GOMAXPROCS by Settings.Threads, the memory limit of
+// the garbage collector by the control group, the user and group by the
+// settings, and for a daemon umask, working directory, standard output and
+// error.
 //
 // Run can be called once.
 func (s *Server) Run(ctx context.Context) error {
@@ -250,10 +282,29 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := s.settings.Threads; n > 0 {
-		runtime.GOMAXPROCS(n)
+	if !s.isDaemon() {
+		return s.runHere(ctx, nil, services)
 	}
-	r := newRun(ctx, s, services)
+	child, err := daemon.Claim()
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	if child == nil {
+		return s.startDaemon(ctx)
+	}
+	err = s.runHere(ctx, child, services)
+	child.Failed(err)
+	return err
+}
+
+// runHere runs the services in this process, which may be a daemon.
+func (s *Server) runHere(ctx context.Context, child *daemon.Child, services []*Service) error {
+	h, err := s.enter(child, services)
+	if err != nil {
+		return err
+	}
+	defer h.leave()
+	r := newRun(ctx, s, services, h)
 	defer r.end()
 	return r.run()
 }
@@ -272,8 +323,17 @@ func (s *Server) RunForever() {
 	os.Exit(0)
 }
 
+// currentPhase returns the phase that has begun last, "" before the first.
+func (s *Server) currentPhase() Phase {
+	s.phaseMu.Lock()
+	defer s.phaseMu.Unlock()
+	return s.current
+}
+
 // phase tells the program that p begins, unless it has begun already.
 func (s *Server) phase(p Phase) {
+	s.phaseMu.Lock()
+	defer s.phaseMu.Unlock()
 	if s.current == p {
 		return
 	}

@@ -21,6 +21,10 @@ const progressEvery = 5 * time.Second
 // if it did not, and what could not be ended.
 func (r *run) shutdown() error {
 	began := time.Now()
+	r.mu.Lock()
+	startErr := errors.Join(r.failures...)
+	r.mu.Unlock()
+	r.settleUpgrade(startErr)
 	r.closeListeners()
 	r.starting.Wait()
 	r.accepting.Wait()
@@ -52,9 +56,11 @@ func (r *run) closeListeners() {
 func (r *run) drain() error {
 	ctx, cancel := context.WithCancel(r.orders.fast)
 	defer cancel()
-	if grace := r.settings.GracePeriod; grace > 0 {
+	if grace := r.Settings().GracePeriod; grace > 0 {
 		ctx, cancel = context.WithTimeout(ctx, grace)
 		defer cancel()
+		end, _ := ctx.Deadline()
+		r.drainEnd.Store(&end)
 	} else {
 		cancel()
 	}
@@ -62,14 +68,15 @@ func (r *run) drain() error {
 		r.phase(PhaseClosing)
 	} else {
 		r.phase(PhaseDraining)
-		r.log.Info("draining", "connections", r.openConns(), "limit", r.settings.GracePeriod)
+		r.log.Info(r.progress())
 	}
+	r.host.draining()
 	done := make(chan struct{})
 	go func() { // ends when all handlers have, which await checks
 		r.endHandlers(ctx)
 		close(done)
 	}()
-	if r.await(ctx, done) {
+	if r.await(ctx, done, r.progress) {
 		return nil
 	}
 	return fmt.Errorf("%d connections are still being served after shutdown", r.openConns())
@@ -83,6 +90,7 @@ func (r *run) endHandlers(ctx context.Context) {
 			continue
 		}
 		handlers.Go(func() {
+			r.retire(ctx, v)
 			err := v.handler.Shutdown(ctx)
 			if err != nil && ctx.Err() == nil {
 				r.log.Error("handler did not shut down cleanly", "service", v.name, "err", err)
@@ -108,6 +116,15 @@ func (r *run) openConns() int {
 	return n
 }
 
+// progress says how far the end of the connections has come, for example
+// "draining: 12 connections, 3 requests, 41 s left".
+func (r *run) progress() string {
+	if d := r.drainProgress(); d != nil {
+		return d.String()
+	}
+	return fmt.Sprintf("closing: %d connections", r.openConns())
+}
+
 // endBackground tells the background services to end, and waits for them and
 // for all that has been started with them.
 func (r *run) endBackground() error {
@@ -117,7 +134,7 @@ func (r *run) endBackground() error {
 		r.work.Wait()
 		close(done)
 	}()
-	if r.await(r.background, done) {
+	if r.await(r.background, done, func() string { return "waiting for background services to end" }) {
 		return nil
 	}
 	r.mu.Lock()
@@ -130,13 +147,12 @@ func (r *run) endBackground() error {
 	return fmt.Errorf("background services still run after shutdown: %q", names)
 }
 
-// await waits until done is closed, and logs now and then that it does. Once
+// await waits until done is closed, and logs progress now and then. Once
 // ctx has ended, it waits no longer than GracefulShutdownTimeout, nor after the
 // order to wait for nothing. It reports whether done is closed.
-func (r *run) await(ctx context.Context, done <-chan struct{}) bool {
-	progress := time.NewTicker(progressEvery)
-	defer progress.Stop()
-	began := time.Now()
+func (r *run) await(ctx context.Context, done <-chan struct{}, progress func() string) bool {
+	ticker := time.NewTicker(progressEvery)
+	defer ticker.Stop()
 	ended := ctx.Done()
 	var late <-chan time.Time
 	var left <-chan struct{}
@@ -149,7 +165,7 @@ func (r *run) await(ctx context.Context, done <-chan struct{}) bool {
 			if n := r.openConns(); n > 0 {
 				r.log.Warn("connections are closed with exchanges in hand", "connections", n)
 			}
-			if limit := r.settings.GracefulShutdownTimeout; limit > 0 {
+			if limit := r.Settings().GracefulShutdownTimeout; limit > 0 {
 				t := time.NewTimer(limit)
 				defer t.Stop()
 				late = t.C
@@ -158,8 +174,8 @@ func (r *run) await(ctx context.Context, done <-chan struct{}) bool {
 			return false
 		case <-late:
 			return false
-		case <-progress.C:
-			r.log.Info("shutting down", "connections", r.openConns(), "since", time.Since(began).Round(time.Second))
+		case <-ticker.C:
+			r.log.Info(progress())
 		}
 	}
 }

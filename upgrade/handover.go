@@ -4,6 +4,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,11 +63,16 @@ func HandOver(ctx context.Context, cfg Config, cargo Cargo) (*Successor, error) 
 func seek(ctx context.Context, cfg Config) (*conn, Credentials, error) {
 	const pause = 20 * time.Millisecond
 	giveUp := time.Now().Add(cfg.Wait)
+	var foreign error // the last one; it says more than that now nobody is there
 	for {
 		c, cred, err := connect(ctx, cfg)
 		if err == nil {
 			return c, cred, nil
 		}
+		if errors.Is(err, errForeign) {
+			foreign = err
+		}
+		err = cmp.Or(foreign, err)
 		wait := min(pause, time.Until(giveUp))
 		if wait <= 0 {
 			return nil, Credentials{}, fmt.Errorf("%w at %s: %w", ErrNobody, cfg.Path, err)
@@ -78,6 +84,9 @@ func seek(ctx context.Context, cfg Config) (*conn, Credentials, error) {
 		}
 	}
 }
+
+// errForeign is the reason to have nothing to do with a process.
+var errForeign = errors.New("which may not")
 
 // connect connects to the new process once, and checks who it is.
 func connect(ctx context.Context, cfg Config) (*conn, Credentials, error) {
@@ -94,7 +103,7 @@ func connect(ctx context.Context, cfg Config) (*conn, Credentials, error) {
 	c := &conn{UnixConn: nc.(*net.UnixConn)}
 	cred, err := cfg.credentials(c)
 	if err == nil && !cfg.mayBe(cred.UID) {
-		err = fmt.Errorf("process %d there belongs to user %d, which may not take over", cred.PID, cred.UID)
+		err = fmt.Errorf("process %d there belongs to user %d, %w take over", cred.PID, cred.UID, errForeign)
 	}
 	if err != nil {
 		c.Close()

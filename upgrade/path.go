@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -26,6 +27,7 @@ func DefaultPath(program string) (string, error) {
 // program, which no other user can write to. It is the first that can be used
 // of
 //
+//	$RUNTIME_DIRECTORY            if the service manager has made one
 //	/run/<program>                made if need be, and if this is root
 //	$XDG_RUNTIME_DIR/<program>    or /run/user/<uid> if that is not set
 //	/tmp/<program>-<uid>          or wherever temporary files are
@@ -33,11 +35,14 @@ func DefaultPath(program string) (string, error) {
 // so that a program finds the same however it was started.
 func RuntimeDir(program string) (string, error) {
 	uid := os.Geteuid()
+	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" && private(dir, uid) == nil {
+		return dir, nil
+	}
 	return runtimeDir(program, uid, "/run", os.Getenv("XDG_RUNTIME_DIR"), os.TempDir())
 }
 
 func runtimeDir(program string, uid int, run, xdg, tmp string) (string, error) {
-	if program == "" || program == "." || program == ".." || filepath.Base(program) != program {
+	if program == "" || program == "." || program == ".." || strings.ContainsRune(program, filepath.Separator) {
 		return "", fmt.Errorf("%q is no name for a directory", program)
 	}
 	if xdg == "" {

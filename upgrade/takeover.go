@@ -86,6 +86,9 @@ func (p *Predecessor) wait(ctx context.Context) error {
 			continue
 		}
 		if err := p.receive(ctx); err != nil {
+			if gone(err) {
+				err = errors.New("it ended before it had handed over everything")
+			}
 			p.Cargo.Close()
 			p.conn.sayFail(err)
 			return fmt.Errorf("receive from process %d: %w", p.PID, err)
@@ -100,7 +103,7 @@ func (p *Predecessor) welcome(ctx context.Context) (err error) {
 		return err
 	}
 	if !p.cfg.mayBe(p.UID) {
-		return fmt.Errorf("process %d belongs to user %d, which may not hand over", p.PID, p.UID)
+		return fmt.Errorf("process %d belongs to user %d, %w hand over", p.PID, p.UID, errForeign)
 	}
 	defer p.conn.until(ctx, helloTimeout)()
 	greeting, err := p.conn.greet(p.cfg.Program)

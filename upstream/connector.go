@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/netip"
@@ -28,8 +29,8 @@ type Config struct {
 	// options of the peer, which a Dial function has to see to itself.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// ConnectTimeout bounds the dial of one attempt. Zero means 5 seconds;
-	// negative means no limit.
+	// ConnectTimeout bounds the dial of one attempt, and then again the TLS
+	// handshake. Zero means 5 seconds; negative means no limit.
 	ConnectTimeout time.Duration
 
 	// ReadTimeout bounds each wait for a peer to send something. Zero means
@@ -64,6 +65,10 @@ type Config struct {
 
 	// RootCAs verify the certificates of TLS peers. Nil means the system's.
 	RootCAs *x509.CertPool
+
+	// KeyLog receives the secrets of all TLS connections in the format of
+	// NSS, with which captured traffic can be read. For debugging only.
+	KeyLog io.Writer
 
 	// Limits bound the responses of peers over HTTP/1.
 	Limits http1.Limits
@@ -110,6 +115,7 @@ type Connector struct {
 	cfg   Config
 	pool  pool
 	muxes muxes
+	tls   tlsClients
 	stats counters
 }
 
@@ -264,7 +270,7 @@ func (c *Conn) usable() bool {
 		c.disconnect()
 		return false
 	}
-	switch c.Idle() {
+	switch c.idleState() {
 	case netio.Quiet:
 		return true
 	case netio.HasData:
@@ -319,6 +325,7 @@ func (c *Conn) Discard() {
 }
 
 func (c *Conn) disconnect() {
+	c.hurryClose()
 	c.ClientConn.Close()
 	if t := c.peer.Tracer; t != nil {
 		t.Disconnected(c.peer)

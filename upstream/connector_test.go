@@ -67,7 +67,7 @@ func checkProblems(t *testing.T, err error, want []string) {
 
 // withDefaults leaves no field at zero but those whose zero means something.
 func TestConfigDefaults(t *testing.T) {
-	optional := map[string]bool{"Dial": true, "BindIPv4": true, "BindIPv6": true, "RootCAs": true, "Limits": true}
+	optional := map[string]bool{"Dial": true, "BindIPv4": true, "BindIPv6": true, "RootCAs": true, "KeyLog": true, "Limits": true}
 	v := reflect.ValueOf(Config{}.withDefaults())
 	for i := range v.NumField() {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != optional[name] {

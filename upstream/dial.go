@@ -19,25 +19,33 @@ import (
 	"github.com/belay-proxy/belay/proxyerr"
 )
 
-// dial connects to p. Its error is a *proxyerr.Error.
+// dial connects to p, for HTTP/1.1 if it uses TLS. Its error is a
+// *proxyerr.Error.
 func (c *Connector) dial(ctx context.Context, p *Peer) (net.Conn, error) {
+	if p.TLS {
+		if p.ALPN == ALPNH2 {
+			return nil, &proxyerr.Error{Source: proxyerr.Internal, Addr: p.Addr, Op: "dial", Kind: proxyerr.Unsupported,
+				Err: errors.New("Peer.ALPN is ALPNH2, but this connection is for HTTP/1.1")}
+		}
+		tc, _, err := c.dialOffer(ctx, p, []string{protoHTTP1})
+		if err != nil {
+			return nil, err
+		}
+		return tc, nil
+	}
+	ctx, cancel := withLimit(ctx, p.TotalConnectTimeout)
+	defer cancel()
+	return c.dialTransport(ctx, p)
+}
+
+// dialTransport makes the connection that p is spoken to on, without TLS. Its
+// error is a *proxyerr.Error.
+func (c *Connector) dialTransport(ctx context.Context, p *Peer) (net.Conn, error) {
 	if err := p.validate(c.cfg.Dial != nil); err != nil {
 		return nil, &proxyerr.Error{Source: proxyerr.Internal, Addr: p.Addr, Op: "dial", Kind: proxyerr.InternalFailure, Err: err}
 	}
-	if p.TLS {
-		return nil, &proxyerr.Error{Source: proxyerr.Internal, Addr: p.Addr, Op: "dial", Kind: proxyerr.Unsupported,
-			Err: errors.New("TLS to peers is not available in this version")}
-	}
-	if limit := p.TotalConnectTimeout; limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
-	if limit := cmp.Or(p.ConnectTimeout, c.cfg.ConnectTimeout); limit > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
-		defer cancel()
-	}
+	ctx, cancel := withLimit(ctx, cmp.Or(p.ConnectTimeout, c.cfg.ConnectTimeout))
+	defer cancel()
 	nc, err := c.dialAddr(ctx, p)
 	if err == nil && p.Proxy != nil {
 		nc, err = connectThrough(ctx, nc, p)

@@ -167,7 +167,7 @@ func TestDialInvalidPeer(t *testing.T) {
 			t.Errorf("Get = %v, want %v", err, p.Validate())
 		}
 	}
-	_, err := newConnector(t, Config{}).Get(t.Context(), &Peer{Addr: "127.0.0.1:1", TLS: true}, nil)
+	_, err := newConnector(t, Config{}).Get(t.Context(), &Peer{Addr: "127.0.0.1:1", TLS: true, ALPN: ALPNH2}, nil)
 	checkError(t, err, proxyerr.Internal, proxyerr.Unsupported, proxyerr.RetryNever)
 }
 

@@ -45,6 +45,7 @@ func (p *Peer) validate(ownDial bool) error {
 	v.check(k.Count >= 0 && k.Count <= maxKeepAliveCount, "Peer.KeepAlive.Count is %d, want 0 to %d", k.Count, maxKeepAliveCount)
 	v.check(k.UserTimeout >= 0, "Peer.KeepAlive.UserTimeout is %v, want at least 0", k.UserTimeout)
 	v.checkBind(p)
+	v.checkTLS(p)
 	return errors.Join(v.errs...)
 }
 
@@ -97,6 +98,17 @@ func (v *validator) checkBind(p *Peer) {
 	}
 	v.check(from.Unmap().Is4() == to.Unmap().Is4(),
 		"Peer.BindTo %v and the address to connect to, %v, are not both IPv4 or both IPv6", p.BindTo, to)
+}
+
+// checkTLS checks what a TLS handshake needs.
+func (v *validator) checkTLS(p *Peer) {
+	if !p.TLS {
+		return
+	}
+	v.check(p.serverName() != "" || p.InsecureSkipVerify,
+		"Peer.ServerName is empty, and Addr %q has no name that the certificate could have", p.Addr)
+	v.check(p.ClientCert == nil || len(p.ClientCert.Certificate) > 0 && p.ClientCert.PrivateKey != nil,
+		"Peer.ClientCert has no certificate or no key")
 }
 
 // checkTunnel checks what a CONNECT request is made of.

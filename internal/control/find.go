@@ -157,7 +157,9 @@ func sockets(programs []string, pid int) []string {
 // whomever it was started.
 func Directories(program string) []string {
 	uid := strconv.Itoa(os.Geteuid())
+	made, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":") // by the service manager
 	dirs := []string{
+		made,
 		filepath.Join("/run", program),
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), program),
 		filepath.Join("/run/user", uid, program),

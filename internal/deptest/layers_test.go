@@ -25,6 +25,7 @@ var layers = []layer{
 	{"4 the proxy", []string{"proxy"}},
 	{"5 around the proxy", []string{
 		"filter/...", "metrics", "cert", "accesslog", "admin", "listener", "upgrade", "server", "internal/logging",
+		"internal/cgroup", "internal/control", "internal/daemon", "internal/peercred", "internal/pidfile", "internal/sdnotify",
 	}},
 	{"6 programs", []string{"internal/app/...", "examples/..."}},
 }

@@ -1,0 +1,251 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// endLocked ends the connection with err, nil for a good end: all streams
+// fail, what is pending is sent, a GOAWAY behind it unless the connection is
+// broken already, and then the flusher ends.
+func (c *conn) endLocked(err error) {
+	if c.closing {
+		return
+	}
+	if c.err == nil {
+		c.err = err
+	}
+	var ce *connError
+	code, why := NoError, ""
+	if errors.As(err, &ce) {
+		code, why = ce.code, ce.why
+	} else if err != nil && err != io.EOF {
+		c.broken = true
+	}
+	if !c.broken {
+		b := c.outLocked(0)
+		b.B = appendGoAway(b.B, c.lastPeerID, code, why)
+	}
+	c.closing = true
+	for _, s := range c.streams {
+		s.failLocked(c.streamErr())
+	}
+	for _, s := range c.headWaiters {
+		signal(s.writable)
+	}
+	c.flushable.Signal()
+	// Whoever is in the middle of a read or write stops soon.
+	c.nc.SetReadDeadline(past)
+	c.nc.SetWriteDeadline(time.Now().Add(lastWords))
+}
+
+var past = time.Unix(1, 0)
+
+// lastWords bounds what happens after the end of a connection: the sending of
+// what is pending, and then the wait for the peer to close.
+const lastWords = time.Second
+
+// maxLinger is how much is read, and thrown away, in that wait, in bytes.
+const maxLinger = 256 << 10
+
+// finish closes the connection when the flusher has ended. A server gives the
+// client a moment to take the last words first: closing with data unread makes
+// TCP discard what is still on its way (RFC 9112 section 9.6 has the same
+// problem).
+func (c *conn) finish() {
+	c.mu.Lock()
+	linger := c.server && !c.broken
+	c.mu.Unlock()
+	if nc, ok := c.nc.(interface{ CloseWrite() error }); ok && linger && nc.CloseWrite() == nil {
+		c.nc.SetReadDeadline(time.Now().Add(lastWords))
+		io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
+	}
+	c.in.release()
+	c.nc.Close()
+}
+
+// outcome returns what OnClose is told.
+func (c *conn) outcome() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == io.EOF {
+		return nil
+	}
+	return c.err
+}
+
+// A lostError says that the connection below has failed.
+type lostError struct{ err error }
+
+func (e *lostError) Error() string { return "http2: connection lost: " + e.err.Error() }
+func (e *lostError) Unwrap() error { return e.err }
+
+// streamErr returns the error of streams on a connection that has ended.
+func (c *conn) streamErr() error {
+	switch err := c.err.(type) {
+	case *connError, *GoAwayError:
+		return err
+	case nil:
+		return io.ErrUnexpectedEOF
+	default:
+		if err == io.EOF {
+			return io.ErrUnexpectedEOF
+		}
+		return &lostError{err}
+	}
+}
+
+// removeLocked forgets a stream that has ended on both sides.
+func (c *conn) removeLocked(s *stream) {
+	if c.streams[s.id] != s {
+		return
+	}
+	delete(c.streams, s.id)
+	if c.byPeer(s.id) {
+		c.peerStreams--
+	}
+	c.waiting.remove(s)
+	if len(c.streams) == 0 {
+		c.idleSince = time.Now()
+		if c.draining && c.goAwaySent != maxStreamID || c.goneAway {
+			c.endLocked(nil)
+		}
+	}
+}
+
+// drainPause is the time between the GOAWAY that asks the client to open no
+// more streams and the one that says which have been taken: what it opened in
+// between is served (RFC 9113 section 6.8).
+const drainPause = time.Second
+
+// drainLocked asks the peer of a connection to end it. A server gives it a
+// moment to hear of that; a client just opens no more streams.
+func (c *conn) drainLocked() {
+	if c.draining || c.closing {
+		return
+	}
+	c.draining = true
+	if c.server {
+		c.controlLocked(func(b []byte) []byte { return appendGoAway(b, maxStreamID, NoError, "") })
+		time.AfterFunc(drainPause, c.drainNow)
+		return
+	}
+	c.goAwaySent = 0
+	if len(c.streams) == 0 {
+		c.endLocked(nil)
+	}
+}
+
+// drainNow sends the final GOAWAY.
+func (c *conn) drainNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return
+	}
+	c.goAwaySent = c.lastPeerID
+	if len(c.streams) == 0 {
+		c.endLocked(nil) // sends one
+		return
+	}
+	c.controlLocked(func(b []byte) []byte { return appendGoAway(b, c.lastPeerID, NoError, "") })
+}
+
+// kill ends the connection and all its streams at once.
+func (c *conn) kill() {
+	c.mu.Lock()
+	c.broken = true
+	c.endLocked(net.ErrClosed)
+	c.mu.Unlock()
+	c.nc.SetDeadline(past)
+}
+
+// quiet is what a reader knows of a connection on which nothing arrives.
+type quiet struct {
+	reads  int       // of the frameReader, when it was looked at last
+	since  time.Time // nothing has arrived since
+	pinged time.Time // a PING has been sent and nothing has arrived since; zero if not
+}
+
+// pingData is the content of our PING frames. Any frame answers them.
+var pingData = []byte("belay   ")
+
+// errOver is returned to the reader when the connection has ended or is to
+// end, and there is nothing wrong.
+var errOver = errors.New("http2: connection over")
+
+// look is called by the reader before it waits, and again when something is
+// due. It does that, and tells whether the connection is idle: it needs no
+// large buffer then. An error ends the connection.
+func (c *conn) look(now time.Time) (idle bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var next time.Time
+	due := func(since time.Time, limit time.Duration) bool {
+		at := since.Add(limit)
+		if limit <= 0 || since.IsZero() {
+			return false
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+		return !at.After(now)
+	}
+	if !c.draining && due(c.started, c.cfg.MaxAge) {
+		c.drainLocked()
+		next = time.Time{}
+	}
+	c.pingLocked(now)
+	if idle = len(c.streams) == 0 && c.reserved == 0; idle && len(c.free) > 1 {
+		clear(c.free[1:])
+		c.free = c.free[:1]
+	}
+	switch {
+	case c.closing:
+		err = errOver
+	case (!c.peer.seen || !c.settingsAck) && due(c.started, c.cfg.HeadTimeout):
+		err = &connError{SettingsTimeout, "no SETTINGS or no acknowledgement"}
+	case c.block.open && due(c.block.since, c.cfg.HeadTimeout), idle && due(c.in.partial, c.cfg.HeadTimeout):
+		err = &connError{EnhanceYourCalm, "frames not complete in time"}
+	case idle && due(c.idleSince, c.cfg.IdleTimeout):
+		err = errOver
+	case !idle && due(c.quiet.pinged, c.cfg.PingTimeout):
+		err = &connError{EnhanceYourCalm, "no answer to PING"}
+	}
+	// Streams come and go while the reader waits, and do not wake it.
+	due(now, c.cfg.IdleTimeout)
+	if c.quiet.pinged.IsZero() {
+		due(c.quiet.since, c.cfg.PingInterval)
+	}
+	c.in.arm(next) // with mu held, so that endLocked has the last word
+	return idle, err
+}
+
+// pingLocked probes a connection with streams on which nothing has arrived for
+// some time.
+func (c *conn) pingLocked(now time.Time) {
+	interval, q := c.cfg.PingInterval, &c.quiet
+	if interval <= 0 {
+		return
+	}
+	if q.reads != c.in.reads || q.since.IsZero() {
+		*q = quiet{reads: c.in.reads, since: now}
+	}
+	switch {
+	case now.Sub(q.since) < interval || !q.pinged.IsZero():
+	case len(c.streams) == 0:
+		q.since = now // whatever comes later is probed later
+	default:
+		q.pinged = now
+		c.controlLocked(func(b []byte) []byte { return appendPing(b, 0, pingData) })
+	}
+}
+
+// isTimeout reports whether err is an expired deadline.
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

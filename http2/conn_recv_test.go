@@ -1,0 +1,338 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/belay-proxy/belay/header"
+)
+
+// TestFrameErrors sends frames that break a rule, each on a new connection on
+// which stream 1 is open, 3 has ended, 5 has been reset by us and 7 by the
+// client. 9 is idle. A handler waits in each that is open.
+func TestFrameErrors(t *testing.T) {
+	t.Parallel()
+	word := func(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+	const conn, stream = "conn ", "stream "
+	tests := []struct {
+		name string
+		send []byte
+		want string // where the error goes, and its code; "" if there is none
+	}{
+		{"DATA on 0", dataFrame(0, false, "x"), conn + "PROTOCOL_ERROR"},
+		{"DATA on open", dataFrame(1, false, "x"), ""},
+		{"DATA on idle", dataFrame(9, false, "x"), conn + "PROTOCOL_ERROR"},
+		{"DATA on an even idle stream", dataFrame(2, false, "x"), conn + "PROTOCOL_ERROR"},
+		{"DATA on ended", dataFrame(3, false, "x"), conn + "STREAM_CLOSED"},
+		{"DATA on reset by us", dataFrame(5, false, "x"), ""},
+		{"DATA on reset by client", dataFrame(7, false, "x"), conn + "STREAM_CLOSED"},
+		{"DATA after its end", join(dataFrame(1, true, ""), dataFrame(1, false, "x")), stream + "STREAM_CLOSED"},
+		{"DATA padded too much", rawFrame(frameData, flagPadded, 1, []byte("\x02x")), conn + "PROTOCOL_ERROR"},
+		{"DATA beyond the window of the stream", bytes.Repeat(dataFrame(1, false, strings.Repeat("x", 1<<14)), 5), stream + "FLOW_CONTROL_ERROR"},
+		{"HEADERS on 0", headersFrame(0, true, nil), conn + "PROTOCOL_ERROR"},
+		{"HEADERS on an even stream", headersFrame(10, true, nil), conn + "PROTOCOL_ERROR"},
+		{"HEADERS on ended", headersFrame(3, true, nil), conn + "STREAM_CLOSED"},
+		{"HEADERS on reset by us", headersFrame(5, true, nil), ""},
+		{"HEADERS on reset by client", headersFrame(7, true, nil), conn + "STREAM_CLOSED"},
+		{"HEADERS: trailers", headersFrame(1, true, nil), ""},
+		{"HEADERS: trailers that do not end", headersFrame(1, false, nil), stream + "PROTOCOL_ERROR"},
+		{"HEADERS after the end", join(dataFrame(1, true, ""), headersFrame(1, true, nil)), stream + "STREAM_CLOSED"},
+		{"HEADERS without their priority", rawFrame(frameHeaders, flagEndHeaders|flagPriority, 9, []byte("1234")), conn + "FRAME_SIZE_ERROR"},
+		{"HEADERS that depend on themselves", rawFrame(frameHeaders, flagEndHeaders|flagPriority, 9, []byte("\x00\x00\x00\x09\x01")), conn + "PROTOCOL_ERROR"},
+		{"HEADERS that are not HPACK", headersFrame(9, true, []byte{0x80}), conn + "COMPRESSION_ERROR"},
+		{"HEADERS that are cut off", headersFrame(9, true, []byte{0x40}), conn + "COMPRESSION_ERROR"},
+		{"CONTINUATION of nothing", rawFrame(frameContinuation, flagEndHeaders, 1, nil), conn + "PROTOCOL_ERROR"},
+		{"CONTINUATION on another stream", join(rawFrame(frameHeaders, 0, 9, nil), rawFrame(frameContinuation, 0, 1, nil)), conn + "PROTOCOL_ERROR"},
+		{"PING inside a header block", join(rawFrame(frameHeaders, 0, 9, nil), appendPing(nil, 0, pingData)), conn + "PROTOCOL_ERROR"},
+		{"PRIORITY", rawFrame(framePriority, 0, 9, make([]byte, 5)), ""},
+		{"PRIORITY on 0", rawFrame(framePriority, 0, 0, make([]byte, 5)), conn + "PROTOCOL_ERROR"},
+		{"PRIORITY of wrong size", rawFrame(framePriority, 0, 1, make([]byte, 4)), stream + "FRAME_SIZE_ERROR"},
+		{"PRIORITY on itself", rawFrame(framePriority, 0, 1, []byte("\x00\x00\x00\x01\x01")), stream + "PROTOCOL_ERROR"},
+		{"PRIORITY_UPDATE", rawFrame(framePriorityUpdate, 0, 0, append(word(1), "u=1"...)), ""},
+		{"PRIORITY_UPDATE of wrong size", rawFrame(framePriorityUpdate, 0, 0, []byte("123")), conn + "PROTOCOL_ERROR"},
+		{"PRIORITY_UPDATE on a stream", rawFrame(framePriorityUpdate, 0, 1, word(1)), conn + "PROTOCOL_ERROR"},
+		{"RST_STREAM on 0", appendRSTStream(nil, 0, Cancel), conn + "PROTOCOL_ERROR"},
+		{"RST_STREAM on idle", appendRSTStream(nil, 9, Cancel), conn + "PROTOCOL_ERROR"},
+		{"RST_STREAM on ended", appendRSTStream(nil, 3, Cancel), ""},
+		{"RST_STREAM of wrong size", rawFrame(frameRSTStream, 0, 1, word(1)[:3]), conn + "FRAME_SIZE_ERROR"},
+		{"SETTINGS", appendSettings(nil, setting{0x99, 1}), ""},
+		{"SETTINGS on a stream", rawFrame(frameSettings, 0, 1, nil), conn + "PROTOCOL_ERROR"},
+		{"SETTINGS of wrong size", rawFrame(frameSettings, 0, 0, make([]byte, 5)), conn + "FRAME_SIZE_ERROR"},
+		{"SETTINGS acknowledgement of wrong size", rawFrame(frameSettings, flagAck, 0, make([]byte, 6)), conn + "FRAME_SIZE_ERROR"},
+		{"SETTINGS, 64", appendSettings(nil, make([]setting, 64)...), ""},
+		{"SETTINGS, 65", appendSettings(nil, make([]setting, 65)...), conn + "ENHANCE_YOUR_CALM"},
+		{"ENABLE_PUSH 2", appendSettings(nil, setting{settingEnablePush, 2}), conn + "PROTOCOL_ERROR"},
+		{"INITIAL_WINDOW_SIZE 2^31-1", appendSettings(nil, setting{settingInitialWindowSize, 1<<31 - 1}), ""},
+		{"INITIAL_WINDOW_SIZE 2^31", appendSettings(nil, setting{settingInitialWindowSize, 1 << 31}), conn + "FLOW_CONTROL_ERROR"},
+		{"INITIAL_WINDOW_SIZE that overflows a stream", join(appendWindowUpdate(nil, 1, 1), appendSettings(nil, setting{settingInitialWindowSize, 1<<31 - 1})), conn + "FLOW_CONTROL_ERROR"},
+		{"MAX_FRAME_SIZE 2^14-1", appendSettings(nil, setting{settingMaxFrameSize, 1<<14 - 1}), conn + "PROTOCOL_ERROR"},
+		{"MAX_FRAME_SIZE 2^24-1", appendSettings(nil, setting{settingMaxFrameSize, 1<<24 - 1}), ""},
+		{"MAX_FRAME_SIZE 2^24", appendSettings(nil, setting{settingMaxFrameSize, 1 << 24}), conn + "PROTOCOL_ERROR"},
+		{"ENABLE_CONNECT_PROTOCOL 2", appendSettings(nil, setting{settingEnableConnect, 2}), conn + "PROTOCOL_ERROR"},
+		{"ENABLE_CONNECT_PROTOCOL taken back", appendSettings(nil, setting{settingEnableConnect, 1}, setting{settingEnableConnect, 0}), conn + "PROTOCOL_ERROR"},
+		{"PUSH_PROMISE", rawFrame(framePushPromise, flagEndHeaders, 1, word(2)), conn + "PROTOCOL_ERROR"},
+		{"PING on a stream", rawFrame(framePing, 0, 1, pingData), conn + "PROTOCOL_ERROR"},
+		{"PING of wrong size", rawFrame(framePing, 0, 0, pingData[1:]), conn + "FRAME_SIZE_ERROR"},
+		{"PING that answers nothing", appendPing(nil, flagAck, pingData), ""},
+		{"GOAWAY", appendGoAway(nil, 0, NoError, ""), ""},
+		{"GOAWAY on a stream", rawFrame(frameGoAway, 0, 1, make([]byte, 8)), conn + "PROTOCOL_ERROR"},
+		{"GOAWAY of wrong size", rawFrame(frameGoAway, 0, 0, make([]byte, 7)), conn + "FRAME_SIZE_ERROR"},
+		{"GOAWAY that goes up", join(appendGoAway(nil, 0, NoError, ""), appendGoAway(nil, 2, NoError, "")), conn + "PROTOCOL_ERROR"},
+		{"WINDOW_UPDATE of wrong size", rawFrame(frameWindowUpdate, 0, 0, word(1)[:3]), conn + "FRAME_SIZE_ERROR"},
+		{"WINDOW_UPDATE of 0 on 0", appendWindowUpdate(nil, 0, 0), conn + "PROTOCOL_ERROR"},
+		{"WINDOW_UPDATE of 0", appendWindowUpdate(nil, 1, 0), stream + "PROTOCOL_ERROR"},
+		{"WINDOW_UPDATE on idle", appendWindowUpdate(nil, 9, 1), conn + "PROTOCOL_ERROR"},
+		{"WINDOW_UPDATE on ended", appendWindowUpdate(nil, 3, 1), ""},
+		{"WINDOW_UPDATE to 2^31-1 on 0", appendWindowUpdate(nil, 0, 1<<31-1-defaultWindow), ""},
+		{"WINDOW_UPDATE to 2^31 on 0", appendWindowUpdate(nil, 0, 1<<31-defaultWindow), conn + "FLOW_CONTROL_ERROR"},
+		{"WINDOW_UPDATE to 2^31-1", appendWindowUpdate(nil, 1, 1<<31-1-defaultWindow), ""},
+		{"WINDOW_UPDATE to 2^31", appendWindowUpdate(nil, 1, 1<<31-defaultWindow), stream + "FLOW_CONTROL_ERROR"},
+		{"unknown frame", rawFrame(0xbe, 0xff, 1<<30, []byte("x")), ""},
+		{"frame too large", rawFrame(0xbe, 0, 0, make([]byte, 1<<14+1)), conn + "FRAME_SIZE_ERROR"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			release := make(chan struct{})
+			s := serveTCP(t, Config{StreamWindow: 65535}, func(s *ServerStream) {
+				switch s.Request().Target {
+				case "/wait":
+					<-release
+				case "/":
+					ok(s)
+				}
+			})
+			defer close(release)
+			s.send(join(s.headers(1, false, ":method=POST", ":scheme=http", ":path=/wait", ":authority=h"), s.request(3, true)))
+			s.want("HEADERS 3 4 :status=200", "DATA 3 1 \"ok\"")
+			s.send(s.headers(5, false, ":method=POST", ":scheme=http", ":path=/none", ":authority=h"))
+			s.want("RST_STREAM 5 INTERNAL_ERROR")
+			s.send(join(s.headers(7, false, ":method=POST", ":scheme=http", ":path=/wait", ":authority=h"), appendRSTStream(nil, 7, Cancel)))
+			s.sync()
+			s.send(tt.send)
+			got := ""
+			if strings.HasPrefix(tt.want, conn) {
+				got = conn + s.ended()
+			} else if strings.HasPrefix(tt.want, stream) {
+				got = strings.Replace(s.until("RST_STREAM"), "RST_STREAM 1 ", stream, 1)
+			}
+			if got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if !strings.HasPrefix(tt.want, conn) { // it goes on
+				s.sync()
+				if !strings.HasPrefix(tt.name, "GOAWAY") {
+					s.send(s.request(11, true))
+				} else if s.conn.PeerGone() {
+					t.Error("the connection has ended though a stream is open")
+				}
+				if !strings.HasPrefix(tt.name, "GOAWAY") {
+					s.until("HEADERS 11 ")
+				}
+			}
+		})
+	}
+}
+
+// TestFirstFrame: nothing may come before SETTINGS.
+func TestFirstFrame(t *testing.T) {
+	t.Parallel()
+	for _, first := range [][]byte{appendPing(nil, 0, pingData), appendSettingsAck(nil), rawFrame(0xbe, 0, 0, nil)} {
+		peer, ours := tcpPair(t)
+		s := serve(t, peer, ours, Config{}, ok)
+		s.send(append([]byte(preface), first...))
+		if got := s.ended(); got != "PROTOCOL_ERROR" {
+			t.Errorf("first frame %q: got %q, want PROTOCOL_ERROR", first, got)
+		}
+	}
+}
+
+// TestFirstSettings: ours say what the configuration says.
+func TestFirstSettings(t *testing.T) {
+	t.Parallel()
+	s := serveTCP(t, Config{MaxStreams: 7, MaxHeaderBytes: 2000, StreamWindow: 70_000, MaxStreamWindow: 80_000, ConnWindow: 90_000}, ok)
+	f, _ := s.nextAny()
+	got := map[settingID]uint32{}
+	for p := f.payload; len(p) > 0; p = p[6:] {
+		set := consumeSetting(p)
+		got[set.id] = set.value
+	}
+	want := map[settingID]uint32{
+		settingMaxConcurrentStreams: 7, settingMaxHeaderListSize: 2000, settingInitialWindowSize: 70_000,
+		settingEnableConnect: 1, settingNoRFC7540Priorities: 1,
+	}
+	if f.typ != frameSettings || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("SETTINGS %v, want %v", got, want)
+	}
+	if f, _ = s.nextAny(); f.String() != fmt.Sprintf("WINDOW_UPDATE 0 %d", 90_000-defaultWindow) {
+		t.Errorf("got %v, want a WINDOW_UPDATE to 90,000", f)
+	}
+}
+
+// TestWindowsGivenBack: whatever becomes of a body, the connection's window is
+// the same in the end, so that no number of them closes it.
+func TestWindowsGivenBack(t *testing.T) {
+	t.Parallel()
+	body := strings.Repeat("x", 16000)
+	padded := append([]byte{200}, append([]byte(body), make([]byte, 200)...)...)
+	tests := []struct {
+		name   string
+		frames func(p *rawPeer, id uint32) []byte
+	}{
+		{"read", func(p *rawPeer, id uint32) []byte { return dataFrame(id, true, body) }},
+		{"padded", func(p *rawPeer, id uint32) []byte { return rawFrame(frameData, flagPadded|flagEndStream, id, padded) }},
+		{"only padding", func(p *rawPeer, id uint32) []byte {
+			return join(rawFrame(frameData, flagPadded, id, append([]byte{255}, make([]byte, 255)...)), dataFrame(id, true, ""))
+		}},
+		{"reset by client", func(p *rawPeer, id uint32) []byte {
+			return join(dataFrame(id, false, body), appendRSTStream(nil, id, Cancel))
+		}},
+		{"too long", func(p *rawPeer, id uint32) []byte { return dataFrame(id, true, body+"x") }},
+		{"too short", func(p *rawPeer, id uint32) []byte { return dataFrame(id, true, body[1:]) }},
+		{"after the end", func(p *rawPeer, id uint32) []byte {
+			return join(dataFrame(id, true, body), dataFrame(id, true, body))
+		}},
+		{"malformed trailers", func(p *rawPeer, id uint32) []byte {
+			return join(dataFrame(id, false, body), p.headers(id, true, "Upper=case"))
+		}},
+	}
+	for _, handler := range []struct {
+		name   string
+		handle func(*ServerStream)
+	}{
+		{"reading", echo},
+		{"not reading", func(s *ServerStream) { answer(s, 200, "no") }},
+		{"aborting", func(s *ServerStream) { s.ReadBody(); s.Abort() }},
+	} {
+		for _, tt := range tests {
+			t.Run(handler.name+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				s := serveTCP(t, Config{ConnWindow: defaultWindow, MaxResets: 1000, MaxGlitches: 10_000}, handler.handle)
+				for i := range 20 {
+					id := uint32(2*i + 1)
+					length := "content-length=16000"
+					if tt.name == "only padding" {
+						length = "content-length=0"
+					}
+					s.send(join(s.headers(id, false, ":method=POST", ":scheme=http", ":path=/", ":authority=h", length), tt.frames(s.rawPeer, id)))
+					s.sync()
+					s.sync()
+				}
+				s.conn.handled.Wait()
+				c := &s.conn.conn
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if c.closing {
+					t.Fatalf("the connection has ended: %v", c.err)
+				}
+				if got := c.recvWindow + c.recvUnsent; got != defaultWindow {
+					t.Errorf("window of %d bytes, want %d", got, defaultWindow)
+				}
+				if len(c.streams) != 0 || c.peerStreams != 0 || s.conn.running != 0 || s.conn.held != 0 {
+					t.Errorf("%d streams, %d of the peer's, %d handlers, %d bytes held, want none", len(c.streams), c.peerStreams, s.conn.running, s.conn.held)
+				}
+			})
+		}
+	}
+}
+
+// TestWindowShared: what one stream leaves unread takes nothing from the rest
+// of the connection's window.
+func TestWindowShared(t *testing.T) {
+	t.Parallel()
+	s := serveTCP(t, Config{ConnWindow: 1 << 17, StreamWindow: 1 << 16}, func(s *ServerStream) {
+		if s.Request().Target == "/slow" {
+			for !s.ClientGone() {
+				if _, err := readBody(func() ([]byte, bool, error) { return nil, true, nil }); err != nil {
+					return
+				}
+				s.stream.interrupt(true)
+				s.read.limit = patience
+				s.read.wait(s.readable)
+			}
+			return
+		}
+		echoLength(s)
+	})
+	s.send(s.headers(1, false, ":method=POST", ":scheme=http", ":path=/slow", ":authority=h"))
+	s.send(bytes.Repeat(dataFrame(1, false, strings.Repeat("x", 1<<14)), 4)) // its whole window
+	s.send(s.headers(3, false, ":method=POST", ":scheme=http", ":path=/", ":authority=h"))
+	conn, stream := int64(1<<17-1<<16), int64(1<<16)
+	const size = 1 << 20
+	for sent := int64(0); sent < size; {
+		n := min(conn, stream, 1<<14, size-sent)
+		if n > 0 {
+			s.send(dataFrame(3, sent+n == size, strings.Repeat("y", int(n))))
+			sent, conn, stream = sent+n, conn-n, stream-n
+			continue
+		}
+		f, ok := s.nextAny()
+		if !ok {
+			t.Fatal("the connection has ended")
+		}
+		if f.typ == frameWindowUpdate && f.stream == 0 {
+			conn += int64(be32(f.payload))
+		} else if f.typ == frameWindowUpdate && f.stream == 3 {
+			stream += int64(be32(f.payload))
+		}
+	}
+	s.until("HEADERS 3 ")
+	s.want(fmt.Sprintf("DATA 3 1 \"%d\"", size))
+	s.send(appendRSTStream(nil, 1, Cancel))
+}
+
+// echoLength answers with the length of the body.
+func echoLength(s *ServerStream) {
+	n := 0
+	for {
+		piece, last, err := s.ReadBody()
+		if n += len(piece); err != nil {
+			return
+		}
+		if last {
+			break
+		}
+	}
+	s.WriteHead(&header.Response{Status: 200, Length: header.UnknownLength}, false)
+	s.WriteBody(fmt.Append(nil, n), true)
+}
+
+// TestWindowGrows: the window of a stream whose reader keeps up doubles up to
+// its limit and never beyond.
+func TestWindowGrows(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "quick", func(t *testing.T) {
+		s := servePipe(t, Config{StreamWindow: 1 << 16, MaxStreamWindow: 1 << 18, ConnWindow: 64 << 20}, echoLength)
+		s.send(s.headers(1, false, ":method=POST", ":scheme=http", ":path=/", ":authority=h"))
+		stream, highest := int64(1<<16), int64(0)
+		for range 200 {
+			n := min(stream, 1<<14)
+			s.send(dataFrame(1, false, strings.Repeat("y", int(n))))
+			stream -= n
+			s.sync()
+			for {
+				s.mu.Lock()
+				pending := len(s.frames)
+				s.mu.Unlock()
+				if pending == 0 {
+					break
+				}
+				if f, _ := s.nextAny(); f.typ == frameWindowUpdate && f.stream == 1 {
+					stream += int64(be32(f.payload))
+				}
+			}
+			highest = max(highest, stream)
+		}
+		s.send(dataFrame(1, true, ""))
+		s.until("HEADERS 1 ")
+		if highest > 1<<18 || highest < 1<<17 {
+			t.Errorf("the window has grown to %d, want it to reach about %d", highest, 1<<18)
+		}
+	})
+}

@@ -1,0 +1,200 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/belay-proxy/belay/internal/bytebuf"
+)
+
+// How much a connection gathers, in bytes. Data is added below maxOut, so that
+// it fits a pooled buffer together with one frame; heads wait from maxHeads
+// on. Answers to control frames may come on top up to maxControl, where the
+// peer is not reading and the connection ends.
+const (
+	maxOut     = bytebuf.Large - maxData - 1<<10
+	maxHeads   = 128 << 10
+	maxControl = 256 << 10
+)
+
+// maxData is the largest DATA frame that we send, so that streams share a
+// connection finely.
+const maxData = 16 << 10
+
+// outLocked returns the buffer to append n bytes of frames to.
+func (c *conn) outLocked(n int) *bytebuf.Buf {
+	if c.out == nil {
+		c.out = bytebuf.Get(max(n, bytebuf.Medium))
+		return c.out
+	}
+	if need := len(c.out.B) + n; need > cap(c.out.B) {
+		if need > bytebuf.Large {
+			need *= 2
+		}
+		next := bytebuf.Get(need)
+		next.B = append(next.B, c.out.B...)
+		c.out.Release()
+		c.out = next
+	}
+	return c.out
+}
+
+// pendingLocked returns how many bytes wait to be sent.
+func (c *conn) pendingLocked() int {
+	if c.out == nil {
+		return 0
+	}
+	return len(c.out.B)
+}
+
+// controlLocked adds a frame that nobody waits for. A peer that makes us send
+// such frames and does not read them loses its connection.
+func (c *conn) controlLocked(add func([]byte) []byte) {
+	if c.closing {
+		return
+	}
+	b := c.outLocked(0)
+	b.B = add(b.B)
+	if len(b.B) > maxControl {
+		c.endLocked(&connError{EnhanceYourCalm, "peer does not read"})
+		return
+	}
+	c.flushable.Signal()
+}
+
+// maxCredit bounds what spendCredit can count on.
+const maxCredit = 10_000
+
+// earnLocked lets the peer send a few frames because of n bytes that we send.
+func (c *conn) earnLocked(n int) {
+	c.credit = min(c.credit+4+n/512, maxCredit)
+}
+
+// scheduleLocked adds data of the streams in line, in their order, as far as
+// there is room and window.
+func (c *conn) scheduleLocked() {
+	for c.sendWindow > 0 && c.pendingLocked() < maxOut && !c.closing {
+		s := c.waiting.next()
+		if s == nil {
+			return
+		}
+		s.sendPendingLocked()
+	}
+}
+
+// flushLoop sends what gathers in out until the connection ends.
+func (c *conn) flushLoop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var armed time.Time // the write deadline, due coarsely
+	for {
+		for c.out == nil && !c.closing {
+			c.flushable.Wait()
+			// The streams that are ready to run add their frames first: one
+			// write for many small responses is worth 40 % of their CPU.
+			c.mu.Unlock()
+			runtime.Gosched()
+			c.mu.Lock()
+		}
+		out := c.takeLocked()
+		if out == nil { // closing, and everything is sent
+			return
+		}
+		armed = c.armWriteLocked(armed)
+		c.mu.Unlock()
+		_, err := c.nc.Write(out.B)
+		out.Release()
+		c.mu.Lock()
+		if err != nil {
+			c.broken = true
+			c.endLocked(err)
+		}
+	}
+}
+
+// takeLocked takes what is to be sent next, nil if there is nothing, and lets
+// those who wait for room go on.
+func (c *conn) takeLocked() *bytebuf.Buf {
+	out := c.out
+	c.out = nil
+	if c.broken && out != nil {
+		out.Release()
+		return nil
+	}
+	for _, s := range c.headWaiters {
+		signal(s.writable)
+	}
+	clear(c.headWaiters)
+	c.headWaiters = c.headWaiters[:0]
+	c.scheduleLocked()
+	return out
+}
+
+// armWriteLocked sets the write deadline unless the one that is set has three
+// quarters of its time left.
+func (c *conn) armWriteLocked(armed time.Time) time.Time {
+	limit := c.cfg.WriteTimeout
+	if c.closing {
+		limit = lastWords // set by endLocked, and maybe replaced since
+	}
+	if limit <= 0 {
+		return armed
+	}
+	now := time.Now()
+	if left := armed.Sub(now); left < limit*3/4 || left > limit {
+		armed = now.Add(limit)
+		c.nc.SetWriteDeadline(armed)
+	}
+	return armed
+}
+
+// appendDataLocked appends a DATA frame.
+func (s *stream) appendDataLocked(data []byte, end bool) {
+	c := s.c
+	var flags uint8
+	if end {
+		flags = flagEndStream
+	}
+	b := c.outLocked(frameHeaderLen + len(data))
+	b.B = appendFrameHeader(b.B, frameHeader{length: len(data), typ: frameData, flags: flags, stream: s.id})
+	b.B = append(b.B, data...)
+	s.sendWindow -= int64(len(data))
+	c.sendWindow -= int64(len(data))
+	c.earnLocked(len(data))
+	if end {
+		s.endLocalLocked()
+	}
+	c.flushable.Signal()
+}
+
+// appendHeadLocked appends a header block as HEADERS and CONTINUATION.
+func (s *stream) appendHeadLocked(block []byte, end bool) {
+	c := s.c
+	frames := len(block)/c.peer.maxFrame + 1
+	b := c.outLocked(len(block) + frames*frameHeaderLen)
+	typ := frameHeaders
+	for {
+		n := min(len(block), c.peer.maxFrame)
+		var flags uint8
+		if typ == frameHeaders && end {
+			flags |= flagEndStream
+		}
+		if n == len(block) {
+			flags |= flagEndHeaders
+		}
+		b.B = appendFrameHeader(b.B, frameHeader{length: n, typ: typ, flags: flags, stream: s.id})
+		b.B = append(b.B, block[:n]...)
+		if block = block[n:]; len(block) == 0 {
+			break
+		}
+		typ = frameContinuation
+	}
+	c.earnLocked(0)
+	if end {
+		s.endLocalLocked()
+	}
+	c.flushable.Signal()
+}

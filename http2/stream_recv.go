@@ -1,0 +1,171 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"time"
+
+	"github.com/belay-proxy/belay/internal/bytebuf"
+)
+
+// A dataQueue holds received data in order.
+type dataQueue struct {
+	bufs    []*bytebuf.Buf
+	first   int          // of bufs that has not been taken
+	current *bytebuf.Buf // taken last and still in use
+}
+
+func (q *dataQueue) len() int { return len(q.bufs) - q.first }
+
+// add appends a copy of data.
+func (q *dataQueue) add(data []byte) {
+	for len(data) > 0 {
+		var tail *bytebuf.Buf
+		if q.len() > 0 {
+			tail = q.bufs[len(q.bufs)-1]
+		}
+		if tail == nil || len(tail.B) == cap(tail.B) {
+			tail = bytebuf.Get(min(len(data), bytebuf.Medium))
+			q.bufs = append(q.bufs, tail)
+		}
+		k := min(len(data), cap(tail.B)-len(tail.B))
+		tail.B = append(tail.B, data[:k]...)
+		data = data[k:]
+	}
+}
+
+// take returns the next piece. It is valid until the next take or release.
+func (q *dataQueue) take() []byte {
+	q.drop()
+	q.current = q.bufs[q.first]
+	q.bufs[q.first] = nil
+	if q.first++; q.first == len(q.bufs) {
+		q.bufs, q.first = q.bufs[:0], 0
+	}
+	return q.current.B
+}
+
+// drop gives back the piece that was taken last.
+func (q *dataQueue) drop() {
+	if q.current != nil {
+		q.current.Release()
+		q.current = nil
+	}
+}
+
+// release gives back everything and returns how many bytes were never taken.
+func (q *dataQueue) release() (unread int) {
+	q.drop()
+	for _, b := range q.bufs[q.first:] {
+		unread += len(b.B)
+		b.Release()
+	}
+	clear(q.bufs)
+	q.bufs, q.first = q.bufs[:0], 0
+	return unread
+}
+
+// takesLocked checks a DATA frame for which the stream is open, and counts it.
+// size is that of the frame's payload, content that of its data.
+func (s *stream) takesLocked(size int64, content int, end bool) error {
+	n := int64(content)
+	switch {
+	case s.remoteClosed:
+		return &streamError{StreamClosed, "DATA after the end of the stream"}
+	case !s.headDone:
+		return &streamError{ProtocolError, "DATA before the head"}
+	case size > s.recvWindow:
+		return &streamError{FlowControlError, "stream window exceeded"}
+	case s.left >= 0 && (n > s.left || end && n < s.left):
+		return &streamError{ProtocolError, "content does not have the declared length"}
+	}
+	s.recvWindow -= size
+	if s.left >= 0 {
+		s.left -= n
+	}
+	return nil
+}
+
+// receiveLocked takes data that the peer has sent.
+func (s *stream) receiveLocked(data []byte, end bool) {
+	s.queue.add(data)
+	if end {
+		s.endRemoteLocked()
+	} else if len(data) > 0 {
+		signal(s.readable)
+	}
+}
+
+// readBody returns the next piece of received data and whether it is the
+// last. The piece is valid until the next call.
+func (s *stream) readBody(w *waiter) (piece []byte, last bool, err error) {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.queue.drop()
+	for {
+		switch {
+		case s.queue.len() > 0:
+			piece = s.queue.take()
+			s.received += int64(len(piece))
+			c.giveBackLocked(s, int64(len(piece)))
+			return piece, s.remoteClosed && s.queue.len() == 0, nil
+		case s.remoteClosed:
+			return nil, true, nil
+		case s.err != nil:
+			return nil, false, s.err
+		case s.interrupted:
+			return nil, false, errInterrupted
+		}
+		c.mu.Unlock()
+		err := w.wait(s.readable)
+		c.mu.Lock()
+		if err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+// buffered reports whether readBody would return without waiting.
+func (s *stream) buffered() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.queue.len() > 0 || s.remoteClosed || s.err != nil
+}
+
+// oneBuffer reports whether the whole body is here, in one piece at most.
+func (s *stream) oneBuffer() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.remoteClosed && s.queue.len() <= 1
+}
+
+func (s *stream) interrupt(on bool) {
+	s.c.mu.Lock()
+	s.interrupted = on
+	s.c.mu.Unlock()
+	if on {
+		signal(s.readable)
+	}
+}
+
+// growLocked widens the window of a stream whose reader keeps up, doubling it
+// when half a window went by in less than growTime. It returns by how much.
+func (s *stream) growLocked() int64 {
+	now := time.Now()
+	quick := now.Sub(s.lastGrow) < growTime
+	s.lastGrow = now
+	limit := int64(s.c.cfg.MaxStreamWindow)
+	if !quick || s.recvMax >= limit {
+		return 0
+	}
+	grow := min(s.recvMax, limit-s.recvMax)
+	s.recvMax += grow
+	return grow
+}
+
+// growTime is the time in which a stream has to use up half its window for
+// the window to grow: longer than most round trips, so that a stream that is
+// held back by its window is not for long.
+const growTime = 200 * time.Millisecond

@@ -1,0 +1,86 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"errors"
+	"time"
+
+	"github.com/belay-proxy/belay/http1"
+)
+
+// errTimeout is returned when a wait took longer than it may.
+var errTimeout = errors.New("http2: timeout")
+
+// A Watcher is asked now and then, while a stream waits for its peer, whether
+// the wait still makes sense. Its error ends the wait, but for
+// http1.ErrStillSending, which says that the peer has no reason yet to send
+// anything: the time that the wait may take begins anew.
+type Watcher = http1.Watcher
+
+// The time between two looks at the Watcher.
+const (
+	firstTick = 100 * time.Millisecond
+	lastTick  = time.Second
+)
+
+// A waiter bounds the waits of a stream in one direction. One goroutine at a
+// time may use it.
+type waiter struct {
+	limit time.Duration // zero and negative mean no bound
+	watch Watcher       // may be nil
+	timer *time.Timer   // made when it is first needed
+}
+
+// wait waits for ch.
+func (w *waiter) wait(ch <-chan struct{}) error {
+	select {
+	case <-ch:
+		return nil
+	default:
+	}
+	start := time.Now()
+	tick := firstTick
+	for {
+		due := time.Hour
+		if w.limit > 0 {
+			due = w.limit - time.Since(start)
+			if due <= 0 {
+				return errTimeout
+			}
+		}
+		if w.watch != nil {
+			due = min(due, tick)
+		}
+		if w.timer == nil {
+			w.timer = time.NewTimer(due)
+		} else {
+			w.timer.Reset(due)
+		}
+		select {
+		case <-ch:
+			w.timer.Stop()
+			return nil
+		case <-w.timer.C:
+		}
+		if w.watch != nil {
+			switch err := w.watch.WhileWaiting(); err {
+			case nil:
+			case http1.ErrStillSending:
+				start = time.Now()
+			default:
+				return err
+			}
+			tick = min(2*tick, lastTick)
+		}
+	}
+}
+
+// signal lets the goroutine that waits for ch, or is about to, go on.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,145 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package listener
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// TLSFacts are facts about the TLS of a client's connection, for logs and
+// hooks.
+type TLSFacts struct {
+	Version     uint16 // tls.VersionTLS13, …; tls.VersionName has its name
+	CipherSuite uint16 // tls.CipherSuiteName has its name
+	ALPN        string // the protocol agreed on, "" if none
+	ServerName  string // that the client asked for, "" if none
+	Resumed     bool   // an earlier session goes on
+
+	// ClientCertSHA256 is the digest of the client's certificate in
+	// hexadecimal, or "" if it has shown none. The certificate has been
+	// verified.
+	ClientCertSHA256 string
+
+	// JA4 is the fingerprint of what the client offered.
+	JA4 string
+}
+
+// FactsOf returns facts about a connection that a TLS handler has passed on.
+// ok is false if c is another one.
+func FactsOf(c net.Conn) (facts TLSFacts, ok bool) {
+	tc, ok := c.(*tls.Conn)
+	if !ok {
+		return TLSFacts{}, false
+	}
+	lower, ok := tc.NetConn().(*tlsLower)
+	if !ok {
+		return TLSFacts{}, false
+	}
+	cs := tc.ConnectionState()
+	facts = TLSFacts{
+		Version:     cs.Version,
+		CipherSuite: cs.CipherSuite,
+		ALPN:        cs.NegotiatedProtocol,
+		ServerName:  cs.ServerName,
+		Resumed:     cs.DidResume,
+		JA4:         lower.ja4,
+	}
+	if len(cs.PeerCertificates) > 0 {
+		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
+		facts.ClientCertSHA256 = hex.EncodeToString(sum[:])
+	}
+	return facts, true
+}
+
+// tlsLower is the transport below a TLS connection: what crypto/tls reads and
+// writes.
+type tlsLower struct {
+	net.Conn // as accepted
+	tls      *TLS
+
+	// The state of the handshake, used by its goroutine only.
+	shaking  bool
+	turn     bool      // it holds a place in tls.turns
+	deadline time.Time // zero if there is none
+
+	// What is known when it is over.
+	policy *tlsPolicy
+	ja4    string
+}
+
+// NetConn returns the connection as it was accepted.
+func (l *tlsLower) NetConn() net.Conn { return l.Conn }
+
+// JA4 returns the fingerprint of what the client offered.
+func (l *tlsLower) JA4() string { return l.ja4 }
+
+// Serves reports whether a request for host may be answered on the
+// connection: whether the policy for host is the one that the connection was
+// made with. If it is not, the right answer is 421 (RFC 9110 section 15.5.20).
+// host may have a port, as in a Host field.
+func (l *tlsLower) Serves(host string) bool {
+	if len(l.tls.policies.byName) == 0 {
+		return true
+	}
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		host = host[:i]
+	}
+	return l.tls.policies.find(host) == l.policy
+}
+
+// Read reads from the transport. During the handshake it lets others compute
+// while it waits for the client.
+func (l *tlsLower) Read(p []byte) (int, error) {
+	if !l.shaking {
+		return l.Conn.Read(p)
+	}
+	l.yield()
+	n, err := l.Conn.Read(p)
+	if err != nil {
+		return n, err
+	}
+	return n, l.takeTurn()
+}
+
+// takeTurn waits until the handshake may compute.
+func (l *tlsLower) takeTurn() error {
+	turns := l.tls.turns
+	if turns == nil {
+		return nil
+	}
+	select {
+	case turns <- struct{}{}:
+		l.turn = true
+		return nil
+	default:
+	}
+	ctx := context.Background()
+	if !l.deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, l.deadline)
+		defer cancel()
+	}
+	select {
+	case turns <- struct{}{}:
+		l.turn = true
+		return nil
+	case <-ctx.Done():
+		return os.ErrDeadlineExceeded
+	}
+}
+
+// yield ends the turn, if it is one.
+func (l *tlsLower) yield() {
+	if l.turn {
+		l.turn = false
+		<-l.tls.turns
+	}
+}

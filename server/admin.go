@@ -1,0 +1,88 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+)
+
+// openAdmin opens the admin listener, if the settings ask for one.
+func (h *host) openAdmin() (err error) {
+	addr := h.settings.AdminListen
+	if addr == "" {
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", h.serveHealth)
+	mux.HandleFunc("GET /readyz", h.serveReady)
+	mux.HandleFunc("GET /status", h.serveStatus)
+	h.admin, err = listenHTTP(addr, localHosts(mux), h.Logger("admin"), h.owners()...)
+	if err == nil {
+		h.log.Info("answering questions about health", "addr", addr)
+	}
+	return err
+}
+
+// serveHealth says whether the process works, be it draining or not.
+func (h *host) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	if err := h.unhealthy(); err != nil {
+		h.verdict(w, http.StatusServiceUnavailable, "not healthy: "+err.Error())
+		return
+	}
+	h.verdict(w, http.StatusOK, "ok")
+}
+
+// serveReady says whether new connections should be sent here: not before all
+// services accept, and no more once a shutdown has begun.
+func (h *host) serveReady(w http.ResponseWriter, _ *http.Request) {
+	phase := h.currentPhase()
+	accepts := phase == PhaseRunning || phase == PhaseUpgrading
+	if accepts && h.run.orders.stop.Err() != nil {
+		accepts, phase = false, PhaseDraining // it is about to begin
+	}
+	if !accepts {
+		h.verdict(w, http.StatusServiceUnavailable, string(phase))
+		return
+	}
+	h.serveHealth(w, nil)
+}
+
+func (h *host) verdict(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text)
+}
+
+// localHosts refuses requests for hosts that are not this machine. A browser
+// here may be made to send such by a page from elsewhere, whose name then
+// resolves to the loopback address. Over a Unix socket there is no browser.
+func localHosts(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		if local != nil && local.Network() != "unix" && !isLocalHost(r.Host) {
+			http.Error(w, "this is only for localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLocalHost reports whether host, with or without port, is this machine.
+func isLocalHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if host == "localhost" {
+		return true
+	}
+	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
+		host = host[1 : len(host)-1]
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
