@@ -414,10 +414,7 @@ func (d *dialed) hello(settings ...setting) {
 func (p *rawPeer) sync() {
 	p.t.Helper()
 	p.send(appendPing(nil, 0, []byte("testsync")))
-	p.mu.Lock()
-	kept := p.frames
-	p.frames = nil
-	p.mu.Unlock()
+	var kept []frame
 	for {
 		f, ok := p.nextAny()
 		if !ok || f.typ == framePing && string(f.payload) == "testsync" {

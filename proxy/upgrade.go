@@ -33,6 +33,8 @@ func (x *exchange) makeUpgrade(head *header.Request) {
 	fromH2, toH2 := x.down.Request().Proto == header.HTTP2, x.up.Proto() == header.HTTP2
 	switch {
 	case fromH2 && toH2:
+	case toH2 && head.Length != 0:
+		x.upgrading = "" // CONNECT has no body: what follows it is the tunnel
 	case fromH2:
 		head.Method = "GET"
 		head.Length = 0

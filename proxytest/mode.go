@@ -9,12 +9,14 @@ import (
 	"github.com/belay-proxy/belay/upstream"
 )
 
-// A Protocol is a version of HTTP that origins and clients of the kit speak.
+// A Protocol is a version of HTTP on one side of a proxy. The origins and
+// clients of the kit speak [H1]; tests bring others for [H2].
 type Protocol string
 
 // The protocols.
 const (
 	H1 Protocol = "h1" // HTTP/1.1 in clear text
+	H2 Protocol = "h2" // HTTP/2 in clear text, with prior knowledge
 )
 
 // A Mode is a pair of protocols: what the client speaks to the proxy, and the
@@ -26,9 +28,15 @@ type Mode struct {
 // String returns, for example, "h1-to-h1".
 func (m Mode) String() string { return string(m.Downstream) + "-to-" + string(m.Upstream) }
 
-// Modes returns every pair of protocols that the kit speaks.
-func Modes() []Mode {
-	protocols := []Protocol{H1}
+// Modes returns every pair of protocols that the origins and clients of the
+// kit speak.
+func Modes() []Mode { return pairs(H1) }
+
+// AllModes returns every pair of protocols that a proxy can have on its two
+// sides.
+func AllModes() []Mode { return pairs(H1, H2) }
+
+func pairs(protocols ...Protocol) []Mode {
 	var modes []Mode
 	for _, down := range protocols {
 		for _, up := range protocols {
@@ -52,6 +60,25 @@ func Run(t *testing.T, test func(t *testing.T, m Mode)) {
 	for _, m := range Modes() {
 		t.Run(m.String(), func(t *testing.T) { test(t, m) })
 	}
+}
+
+// RunAll runs test once for each of [AllModes], as a subtest named for it. The
+// test brings its own clients and origins for [H2], and [PeerAt] for the way to
+// them.
+func RunAll(t *testing.T, test func(t *testing.T, m Mode)) {
+	t.Helper()
+	for _, m := range AllModes() {
+		t.Run(m.String(), func(t *testing.T) { test(t, m) })
+	}
+}
+
+// PeerAt returns a peer at addr that speaks p.
+func PeerAt(addr string, p Protocol) *upstream.Peer {
+	peer := &upstream.Peer{Addr: addr}
+	if p == H2 {
+		peer.ALPN = upstream.ALPNH2
+	}
+	return peer
 }
 
 // To returns a peer that reaches o with the protocol o speaks. Each call

@@ -89,7 +89,7 @@ func hostChild() {
 	}
 	srv.Listen("echo", newEcho(), listen...)
 	if os.Getenv(hostEnv) == "fails" {
-		srv.Background("failing", RunFunc(func(context.Context) error { return errors.New("the thing is missing") }))
+		srv.Background("failing", failing{})
 	}
 	if os.Getenv(hostEnv) == "never" {
 		srv.Background("never ready", neverReady{})
@@ -100,6 +100,11 @@ func hostChild() {
 	}()
 	srv.RunForever()
 }
+
+// failing is a service that fails before it is ready.
+type failing struct{ neverReady }
+
+func (failing) Run(context.Context) error { return errors.New("the thing is missing") }
 
 // neverReady is a service that never becomes ready.
 type neverReady struct{}
@@ -330,11 +335,11 @@ func TestDaemonFails(t *testing.T) {
 		want string
 	}{
 		{"address taken", "1", "", []string{"--listen", "unix:/nonexistent/s"}, "no such file or directory"},
-		{"service", "fails", "", nil, `service "failing": the thing is missing`},
+		{"service", "fails", "", nil, "the thing is missing"},
 		{"configuration", "1", "threads: many", nil, "conf.yaml:"},
 		{"not ready in time", "never", "daemon_ready_timeout_seconds: 300ms", nil, "it was not ready after 300ms"},
 		{"directory", "1", "working_directory: /nonexistent", nil, "working_directory: chdir /nonexistent"},
-		{"user", "1", "user: nobody-of-this-name", nil, `user "nobody-of-this-name"`},
+		{"user", "1", "user: nobody-of-this-name", nil, "unknown user nobody-of-this-name"},
 		{"log is a link", "1", "error_log: ${}/link", nil, "is a symbolic link"},
 		{"pid file is a link", "1", "pid_file: ${}/link", nil, "is a symbolic link"},
 		{"too many connections", "1", "", []string{"--max-conns", "1000000000"}, "the hard limit is"},

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,7 +107,7 @@ func TestRealSignals(t *testing.T) {
 		served  bool // the exchange in hand is completed
 	}{
 		{"SIGTERM", []syscall.Signal{syscall.SIGTERM}, true},
-		{"SIGQUIT", []syscall.Signal{syscall.SIGQUIT}, true},
+		{"SIGQUIT without a new process, SIGTERM", []syscall.Signal{syscall.SIGQUIT, syscall.SIGTERM}, true},
 		{"SIGHUP, SIGUSR1, SIGUSR2, SIGTERM", []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM}, true},
 		{"SIGINT", []syscall.Signal{syscall.SIGINT}, false},
 	}
@@ -154,6 +155,7 @@ func TestExitCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { taken.Close() }) // after the parallel tests
+	noOld := writeConf(t, "upgrade_sock: "+filepath.Join(t.TempDir(), "s")+"\nupgrade_sock_connect_accept_max_retries: -1\n")
 	conf := writeConf(t, "threads: many\nuesr: me\n")
 	tests := []struct {
 		args   []string
@@ -167,7 +169,7 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"-t", "--listen", "nonsense"}, 1, "", "configuration test failed"},
 		{[]string{"-tc", conf}, 1, "", `conf.yaml:2:1: uesr is not a known key, did you mean "user"?`},
 		{[]string{"--listen", taken.Addr().String()}, 1, "", "address already in use"},
-		{[]string{"-u"}, 1, "", "not supported yet"},
+		{[]string{"-uc", noOld}, 1, "", "did not appear"},
 		{[]string{"--nonsense"}, 2, "", "unknown option --nonsense"},
 		{[]string{"word"}, 2, "", `unexpected argument "word"`},
 	}

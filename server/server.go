@@ -87,6 +87,7 @@ type Server struct {
 	startDir string                        // in which the process was started
 	startUID int                           // as whom
 	initial  []any                         // what the sections held before they were read
+	reported bool                          // somebody else says why Run failed
 	logs     logs
 	log      *slog.Logger
 
@@ -293,7 +294,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.startDaemon(ctx)
 	}
 	err = s.runHere(ctx, child, services)
-	child.Failed(err)
+	s.reported = child.Failed(err) && s.settings.ErrorLog == ""
 	return err
 }
 
@@ -315,7 +316,7 @@ func (s *Server) RunForever() {
 	if err := s.Run(context.Background()); err != nil {
 		if s.cfg.Options.Test {
 			fmt.Fprintf(os.Stderr, "%v\nconfiguration test failed\n", err)
-		} else {
+		} else if !s.reported {
 			s.log.Error("server failed", "err", err)
 		}
 		os.Exit(1)

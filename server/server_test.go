@@ -113,7 +113,6 @@ func TestNewErrors(t *testing.T) {
 		{"missing section", Config{Sections: []config.Section{{Key: "a", Value: new(int), Required: true}}}, "a is missing"},
 		{"daemon", Config{Options: Options{Daemon: true}}, "not supported yet"},
 		{"daemon in file", Config{Options: Options{ConfFile: writeConf(t, "daemon: true")}}, "not supported yet"},
-		{"upgrade", Config{Options: Options{Upgrade: true}}, "not supported yet"},
 	}
 	for _, tt := range tests {
 		tt.cfg.Logger = testLogger(t)

@@ -19,12 +19,22 @@ type tlsLower struct {
 	net.Conn
 	raw    syscall.RawConn // nil: no descriptor
 	noWait bool            // reads and writes happen at once or fail with errWouldWait
+
+	// The state of one call that does not wait.
+	buf  []byte
+	n    int
+	err  error
+	call func(fd uintptr, p []byte) (int, error)
+	step func(fd uintptr) // l.callNow, bound once
+
+	one [1]byte // what look reads into
 }
 
 func newTLSLower(nc net.Conn) *tlsLower {
 	l := &tlsLower{Conn: nc}
 	if sc, ok := nc.(syscall.Conn); ok {
 		l.raw, _ = sc.SyscallConn()
+		l.step = l.callNow
 	}
 	return l
 }
@@ -57,15 +67,20 @@ func (l *tlsLower) Write(p []byte) (n int, err error) {
 
 // atOnce makes one system call that does not wait. Deadlines do not matter to
 // it: that of the last read may have passed.
-func (l *tlsLower) atOnce(p []byte, call func(fd uintptr, p []byte) (int, error)) (n int, err error) {
+func (l *tlsLower) atOnce(p []byte, call func(fd uintptr, p []byte) (int, error)) (int, error) {
 	if l.raw == nil {
 		return 0, errWouldWait
 	}
-	if cerr := l.raw.Control(func(fd uintptr) { n, err = call(fd, p) }); cerr != nil {
-		return 0, cerr
+	l.buf, l.call = p, call
+	err := l.raw.Control(l.step)
+	l.buf = nil
+	if err != nil {
+		return 0, err
 	}
-	return n, err
+	return l.n, l.err
 }
+
+func (l *tlsLower) callNow(fd uintptr) { l.n, l.err = l.call(fd, l.buf) }
 
 // look reports what has arrived on an idle connection. Messages of TLS itself,
 // new session tickets for example, are taken in. A look costs one system call,
@@ -74,8 +89,7 @@ func (l *tlsLower) atOnce(p []byte, call func(fd uintptr, p []byte) (int, error)
 func look(tc *tls.Conn, l *tlsLower) netio.IdleState {
 	l.noWait = true
 	defer func() { l.noWait = false }()
-	var one [1]byte
-	n, err := tc.Read(one[:])
+	n, err := tc.Read(l.one[:])
 	switch {
 	case n > 0:
 		return netio.HasData

@@ -70,9 +70,10 @@ func (c *Client) Reload(ctx context.Context) (Reload, error) {
 	return r, c.do(ctx, http.MethodPost, "/reload", &r)
 }
 
-// Stop ends the process and waits until it has gone. With now, exchanges in
-// hand are cut off. Until then, progress is called about once per second.
-func (c *Client) Stop(ctx context.Context, now bool, progress func(Drain)) error {
+// Stop ends the process, which has the id pid, and waits until it has gone. With
+// now, exchanges in hand are cut off. Until then, progress is called about once
+// per second.
+func (c *Client) Stop(ctx context.Context, pid int, now bool, progress func(Drain)) error {
 	path := "/stop"
 	if now {
 		path += "?now=1"
@@ -89,8 +90,8 @@ func (c *Client) Stop(ctx context.Context, now bool, progress func(Drain)) error
 			progress(d)
 		}
 	}
-	// The body ends with the process, in whichever way.
-	return ctx.Err()
+	// The body ends when the process is about to end, in whichever way.
+	return WaitGone(ctx, pid)
 }
 
 // do sends a request and decodes the answer.

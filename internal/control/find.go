@@ -180,6 +180,36 @@ func executableName(pid int) string {
 	return filepath.Base(strings.TrimSuffix(path, " (deleted)"))
 }
 
+// WaitGone returns when there is no process pid any more, or it does nothing
+// but wait for its parent to take note of its end, or ctx ends.
+func WaitGone(ctx context.Context, pid int) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !gonePID(pid) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// gonePID reports whether a process has ended.
+func gonePID(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return true
+	}
+	// Where there is /proc, it tells of those that have ended, too. The name
+	// of the program is in parentheses and may itself have some.
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
+}
+
 // owner returns the user that a file belongs to.
 func owner(info fs.FileInfo) (uid uint32, ok bool) {
 	if info == nil {

@@ -217,12 +217,11 @@ func inherited(fd int, name string) *os.File {
 // that is no error.
 func (c *Child) Ready() error { return c.tell(readyWord) }
 
-// Failed tells the parent why the daemon cannot become ready. It does nothing
-// after Ready, or without an error.
-func (c *Child) Failed(err error) {
-	if err != nil {
-		c.tell(err.Error() + "\n")
-	}
+// Failed tells the parent why the daemon cannot become ready, and reports
+// whether it was there to be told. It does nothing after Ready, or without an
+// error.
+func (c *Child) Failed(err error) bool {
+	return err != nil && c != nil && c.status != nil && c.tell(err.Error()+"\n") == nil
 }
 
 // tell writes the one report to the parent.

@@ -1,0 +1,104 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package grpc_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/interop"
+	"google.golang.org/grpc/orca"
+
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// patience bounds every wait of these tests. Nothing takes as long.
+const patience = 20 * time.Second
+
+type (
+	none  = struct{}
+	hooks = proxy.Hooks[none]
+)
+
+// serveGRPC serves on a free loopback port until t ends what register adds to
+// a server, and returns the address.
+func serveGRPC(t testing.TB, register func(*grpc.Server), opts ...grpc.ServerOption) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(opts...)
+	register(s)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Stop()
+		if err := <-done; err != nil {
+			t.Errorf("gRPC server ended with %v", err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// serveInterop serves the test service of the interoperability cases.
+func serveInterop(t testing.TB) (addr string) {
+	t.Helper()
+	metrics := orca.NewServerMetricsRecorder()
+	return serveGRPC(t, func(s *grpc.Server) {
+		opts := orca.ServiceOptions{MinReportingInterval: 100 * time.Millisecond, ServerMetricsProvider: metrics}
+		if err := orca.Register(s, opts); err != nil {
+			t.Fatal(err)
+		}
+		testgrpc.RegisterTestServiceServer(s, interop.NewTestServer(interop.NewTestServerOptions{MetricsRecorder: metrics}))
+	}, orca.CallMetricsServerOption(metrics))
+}
+
+// serveProxy serves until t ends a proxy in front of the server at addr, with
+// HTTP/2 without TLS on both sides and filters before its own hooks.
+func serveProxy(t testing.TB, addr string, filters ...hooks) (proxyAddr string) {
+	t.Helper()
+	peer := &upstream.Peer{Addr: addr, ALPN: upstream.ALPNH2}
+	own := hooks{UpstreamPeer: func(*proxy.Session, *none) (*upstream.Peer, error) { return peer, nil }}
+	p, err := proxy.New(
+		proxy.Config{Downstream: proxy.Downstream{H2C: true}, Logger: slog.New(slog.DiscardHandler)},
+		proxy.Chain(append(filters, own)...),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Connector().Close)
+	return proxytest.Listen(t, p)
+}
+
+// dial returns a client connection that ends with t.
+func dial(t testing.TB, addr string) *grpc.ClientConn {
+	t.Helper()
+	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cc.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return cc
+}
+
+// patient returns a context that ends with t or when patience does.
+func patient(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
