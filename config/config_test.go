@@ -209,3 +209,26 @@ func TestSections(t *testing.T) {
 		}
 	}
 }
+
+func TestPIDFile(t *testing.T) {
+	tests := []struct{ in, want, err string }{
+		{"pid_file: /run/a.pid\nunknown: 1\n", "/run/a.pid", ""},
+		{"threads: 1", "", ""},
+		{"", "", ""},
+		{"[1]", "", ""},
+		{"a: [", "", "not valid YAML"},
+	}
+	for _, tt := range tests {
+		file := filepath.Join(t.TempDir(), "conf.yaml")
+		if err := os.WriteFile(file, []byte(tt.in), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.PIDFile(file)
+		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("PIDFile of %q = %q, %v, want %q, %q", tt.in, got, err, tt.want, tt.err)
+		}
+	}
+	if _, err := config.PIDFile(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("PIDFile of no file = %v, want that it does not exist", err)
+	}
+}

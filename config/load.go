@@ -58,6 +58,29 @@ func Parse(name string, data []byte, sections ...Section) (Config, error) {
 	return c, parse(name, data, &c, sections)
 }
 
+// PIDFile returns the pid_file of a file, "" if it has none. Only that key is
+// looked at: whoever looks for a process need not know the sections of its
+// program.
+func PIDFile(file string) (string, error) {
+	data, err := read(file)
+	if err != nil {
+		return "", fmt.Errorf("read configuration: %w", err)
+	}
+	root, problem := tree(data)
+	if problem != nil {
+		problem.File = file
+		return "", problem
+	}
+	if root != nil && root.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			if root.Content[i].Value == "pid_file" {
+				return resolve(root.Content[i+1]).Value, nil
+			}
+		}
+	}
+	return "", nil
+}
+
 // Bind reads data into *v, a struct, by the rules in the package comment, with
 // defaults applied; name stands for the file in errors. It is for programs
 // whose top level is a struct of their own. The error is as for [Load].

@@ -88,9 +88,10 @@ func TestFrameErrors(t *testing.T) {
 		{"WINDOW_UPDATE of 0 on 0", appendWindowUpdate(nil, 0, 0), conn + "PROTOCOL_ERROR"},
 		{"WINDOW_UPDATE of 0", appendWindowUpdate(nil, 1, 0), stream + "PROTOCOL_ERROR"},
 		{"WINDOW_UPDATE on idle", appendWindowUpdate(nil, 9, 1), conn + "PROTOCOL_ERROR"},
+		// "ok" has taken 2 bytes of the connection's window.
 		{"WINDOW_UPDATE on ended", appendWindowUpdate(nil, 3, 1), ""},
-		{"WINDOW_UPDATE to 2^31-1 on 0", appendWindowUpdate(nil, 0, 1<<31-1-defaultWindow), ""},
-		{"WINDOW_UPDATE to 2^31 on 0", appendWindowUpdate(nil, 0, 1<<31-defaultWindow), conn + "FLOW_CONTROL_ERROR"},
+		{"WINDOW_UPDATE to 2^31-1 on 0", appendWindowUpdate(nil, 0, 1<<31-1-defaultWindow+2), ""},
+		{"WINDOW_UPDATE to 2^31 on 0", appendWindowUpdate(nil, 0, 1<<31-defaultWindow+2), conn + "FLOW_CONTROL_ERROR"},
 		{"WINDOW_UPDATE to 2^31-1", appendWindowUpdate(nil, 1, 1<<31-1-defaultWindow), ""},
 		{"WINDOW_UPDATE to 2^31", appendWindowUpdate(nil, 1, 1<<31-defaultWindow), stream + "FLOW_CONTROL_ERROR"},
 		{"unknown frame", rawFrame(0xbe, 0xff, 1<<30, []byte("x")), ""},
@@ -255,7 +256,7 @@ func TestWindowShared(t *testing.T) {
 	s.send(s.headers(1, false, ":method=POST", ":scheme=http", ":path=/slow", ":authority=h"))
 	s.send(bytes.Repeat(dataFrame(1, false, strings.Repeat("x", 1<<14)), 4)) // its whole window
 	s.send(s.headers(3, false, ":method=POST", ":scheme=http", ":path=/", ":authority=h"))
-	conn, stream := int64(1<<17-1<<16), int64(1<<16)
+	conn, stream := int64(defaultWindow-1<<16), int64(1<<16) // the rest comes by WINDOW_UPDATE
 	const size = 1 << 20
 	for sent := int64(0); sent < size; {
 		n := min(conn, stream, 1<<14, size-sent)

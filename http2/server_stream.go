@@ -226,6 +226,19 @@ func (s *ServerStream) flushLocked() error {
 	return s.writeHeadLocked(head.res, head.length, false)
 }
 
+// writeOnlyHeadLocked sends the head that WriteHead has kept as the whole
+// response: one frame, which gRPC takes for trailers. A length that the head
+// does not name need not be added: the end of the stream says the same.
+func (s *ServerStream) writeOnlyHeadLocked() error {
+	head := s.head
+	s.head.res = nil
+	s.done = true
+	if !head.res.Fields.Has("Content-Length") {
+		head.length = -1
+	}
+	return s.writeHeadLocked(head.res, head.length, true)
+}
+
 // Flush sends what WriteHead has kept. Body data is on its way already.
 func (s *ServerStream) Flush() error {
 	if s.head.res == nil {
@@ -255,6 +268,9 @@ func (s *ServerStream) WriteBody(piece []byte, last bool) error {
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	if last && len(piece) == 0 && s.head.res != nil {
+		return s.writeError(s.writeOnlyHeadLocked())
+	}
 	err := s.flushLocked()
 	if err == nil && (len(piece) > 0 || last) {
 		s.done = last

@@ -157,7 +157,7 @@ type Digest struct {
 	Peer        *upstream.Peer // nil if none was chosen
 	Reused      bool           // its connection came from the pool
 	ConnectTime time.Duration  // to make its connection; 0 if reused
-	ResponseAt  time.Duration  // from Start to its response head; 0 if none came
+	ResponseAt  time.Duration  // from Start to its response head; 0 if none came, or without a Log hook
 
 	RequestBodyBytes  int64 // received from the client
 	ResponseBodyBytes int64 // received from the peer

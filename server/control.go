@@ -99,7 +99,7 @@ func (h *host) status() control.Status {
 	executable, _ := os.Executable()
 	sock, _ := h.run.upgradePath()
 	st := control.Status{
-		Program: programName(), Version: version(), PID: os.Getpid(), UID: h.startUID,
+		Program: programName(), Version: version(), PID: os.Getpid(), UID: h.startUID, GID: h.startGID, Groups: h.startGroups,
 		Phase: string(h.currentPhase()), Started: h.began, Uptime: time.Since(h.began).Seconds(),
 		Executable: executable, Args: os.Args, Directory: h.startDir, Daemon: h.child != nil,
 		ConfFile: absolute(h.startDir, h.cfg.Options.ConfFile), PIDFile: h.pidPath, UpgradeSock: sock,

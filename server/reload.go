@@ -136,7 +136,9 @@ func (h *host) read(file string) (*Reload, []config.Section, error) {
 		r.sections[s.Key] = s.Value
 	}
 	var err error
-	r.Settings, err = config.Load(file, fresh...)
+	if r.Settings, err = config.Load(file, fresh...); err == nil {
+		r.Settings, err = h.adjust(r.Settings)
+	}
 	return r, fresh, err
 }
 

@@ -120,7 +120,7 @@ func (r *run) bind() error {
 
 // accept starts the accept loops of v when what it depends on is ready.
 func (r *run) accept(v *Service) {
-	if !r.waitFor(v) {
+	if !r.waitFor(v) || !r.waitForAll(v) {
 		return
 	}
 	for _, l := range v.bound() {

@@ -31,6 +31,11 @@ type Config struct {
 	// named by the Options is then ignored, with a warning.
 	Settings *config.Config
 
+	// Adjust changes the settings that have been read, or the default ones:
+	// what the command line says about them takes precedence. It is called
+	// after each reading of the file. Nil changes nothing.
+	Adjust func(*config.Config)
+
 	// Sections are the parts of the configuration file that belong to the
 	// program. New fills them in, with their defaults if there is no file,
 	// but leaves them alone if there are Settings.
@@ -81,15 +86,17 @@ const (
 // A Server runs services until it is told to end. Make one with New, add
 // services, and call Run or RunForever once.
 type Server struct {
-	cfg      Config
-	settings config.Config                 // that it was started with
-	live     atomic.Pointer[config.Config] // after a reload
-	startDir string                        // in which the process was started
-	startUID int                           // as whom
-	initial  []any                         // what the sections held before they were read
-	reported bool                          // somebody else says why Run failed
-	logs     logs
-	log      *slog.Logger
+	cfg         Config
+	settings    config.Config                 // that it was started with
+	live        atomic.Pointer[config.Config] // after a reload
+	startDir    string                        // in which the process was started
+	startUID    int                           // as whom
+	startGID    int                           // likewise
+	startGroups []uint32                      // likewise
+	initial     []any                         // what the sections held before they were read
+	reported    bool                          // somebody else says why Run failed
+	logs        logs
+	log         *slog.Logger
 
 	connector *upstream.Connector
 
@@ -118,7 +125,12 @@ type check struct {
 // options name one. The error lists every problem.
 func New(cfg Config) (*Server, error) {
 	cfg.Stdout = cmp.Or[io.Writer](cfg.Stdout, os.Stdout)
-	s := &Server{cfg: cfg, ready: make(chan struct{}), startUID: os.Geteuid(), initial: snapshot(cfg.Sections)}
+	s := &Server{cfg: cfg, ready: make(chan struct{}), initial: snapshot(cfg.Sections)}
+	s.startUID, s.startGID = os.Geteuid(), os.Getegid()
+	groups, _ := os.Getgroups()
+	for _, g := range groups {
+		s.startGroups = append(s.startGroups, uint32(g))
+	}
 	s.startDir, _ = os.Getwd() // if it cannot be found, paths stay as they are
 	spec, specErr := parseLogSpec(os.Getenv(logEnv))
 	s.logs = newLogs(os.Stderr, spec)
@@ -151,7 +163,20 @@ func (s *Server) load() (err error) {
 	default:
 		s.settings, err = config.Parse("(no configuration file)", nil, s.cfg.Sections...)
 	}
+	if err == nil {
+		s.settings, err = s.adjust(s.settings)
+	}
 	return err
+}
+
+// adjust returns c as the program adjusts it.
+func (s *Server) adjust(c config.Config) (config.Config, error) {
+	if s.cfg.Adjust == nil {
+		return c, nil
+	}
+	s.cfg.Adjust(&c)
+	c = c.WithDefaults()
+	return c, c.Validate()
 }
 
 // Settings returns the settings in force, with defaults filled in. A reload
@@ -218,7 +243,7 @@ func (s *Server) Background(name string, b BackgroundService) *Service {
 func (s *Server) add(v *Service, err error) *Service {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v.server, v.ready = s, make(chan struct{})
+	v.server, v.canAccept, v.ready = s, make(chan struct{}), make(chan struct{})
 	if v.name == "" {
 		err = errors.Join(err, errors.New("server: a service has no name"))
 	}

@@ -111,8 +111,6 @@ func TestNewErrors(t *testing.T) {
 		{"all problems", Config{Options: Options{ConfFile: writeConf(t, "thread: 1\nversion: 2\n")}}, `conf.yaml:2:10: version is 2`},
 		{"bad settings", Config{Settings: &config.Config{Threads: -1}}, "threads is -1"},
 		{"missing section", Config{Sections: []config.Section{{Key: "a", Value: new(int), Required: true}}}, "a is missing"},
-		{"daemon", Config{Options: Options{Daemon: true}}, "not supported yet"},
-		{"daemon in file", Config{Options: Options{ConfFile: writeConf(t, "daemon: true")}}, "not supported yet"},
 	}
 	for _, tt := range tests {
 		tt.cfg.Logger = testLogger(t)
@@ -129,7 +127,6 @@ func TestWarnings(t *testing.T) {
 		want string
 	}{
 		{"settings and file", Config{Options: Options{ConfFile: "f"}, Settings: &config.Config{}}, "the configuration file is ignored"},
-		{"user", Config{Settings: &config.Config{User: "nobody"}}, "only in the background"},
 	}
 	for _, tt := range tests {
 		var out bytes.Buffer

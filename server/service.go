@@ -29,6 +29,7 @@ type Service struct {
 	mu        sync.Mutex
 	listeners []*listener.Listener // bound; guarded by mu
 
+	canAccept chan struct{} // closed when a service with listeners could start
 	ready     chan struct{} // closed when the service is ready
 	readyOnce sync.Once
 }

@@ -183,6 +183,44 @@ func (r *run) noteInherited(l *listener.Listener, number int) {
 	}
 }
 
+// waitForAll waits, when this process is about to replace another, until all
+// services could start, as far as they do not wait for v or its like in turn. So
+// all listeners begin to accept together, just before the old process is told
+// to stop, and nothing is accepted that a failing start would have to give up.
+// It returns false if the server is to stop before that.
+func (r *run) waitForAll(v *Service) bool {
+	close(v.canAccept)
+	if !r.cfg.Options.Upgrade {
+		return true
+	}
+	for _, s := range r.services {
+		ch := s.ready
+		if s.handler != nil {
+			ch = s.canAccept
+		}
+		if s.waitsForListeners() {
+			continue
+		}
+		select {
+		case <-ch:
+		case <-r.orders.stop.Done():
+			return false
+		}
+	}
+	return r.orders.stop.Err() == nil
+}
+
+// waitsForListeners reports whether v depends on a service with listeners,
+// directly or not.
+func (v *Service) waitsForListeners() bool {
+	for _, d := range v.deps {
+		if d.handler != nil || d.waitsForListeners() {
+			return true
+		}
+	}
+	return false
+}
+
 // confirm ends the upgrade by which this process replaces another: from then
 // on the sockets are its own. There may be none, then there is nothing to do.
 func (r *run) confirm() error {

@@ -205,7 +205,16 @@ func TestUpgradeFails(t *testing.T) {
 		old  string                    // in the log of the old one
 	}{
 		{"service fails", func(_ *testing.T, s *Server) {
-			s.services[0].DependsOn(s.Background("bad", RunFunc(func(context.Context) error { return errors.New("no luck") })))
+			bad := &slow{make(chan struct{}), make(chan error, 1)}
+			bad.fail <- errors.New("no luck")
+			s.services[0].DependsOn(s.Background("bad", bad))
+		}, `service "bad": no luck`, "no luck"},
+		{"service that nobody waits for fails", func(_ *testing.T, s *Server) {
+			bad := &slow{make(chan struct{}), make(chan error, 1)}
+			bad.fail <- errors.New("no luck")
+			s.Background("bad", bad)
+			after := s.Background("after", idle)
+			after.DependsOn(s.services[0])
 		}, `service "bad": no luck`, "no luck"},
 		{"address taken", func(t *testing.T, s *Server) {
 			taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -5,10 +5,12 @@
 //
 //	belay demo                                   see it work, with origins of its own
 //	belay proxy --to host:port --to host:port    balance between backends
+//	belay status | stop | reload | upgrade       ask and tell a running one
 //	belay version
 //
 // Each has a --help. The exit code is 0 after an end by signal, 1 if something
-// failed, and 2 if the command line is wrong.
+// failed, 2 if the command line is wrong, and 3 if a running belay was to be asked
+// and there is none.
 //
 // # Memory
 //
@@ -28,12 +30,15 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/belay-proxy/belay/internal/control"
 )
 
 // Exit codes.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed     = 1
+	exitUsage      = 2
+	exitNotRunning = 3
 )
 
 // gcPercent is the GOGC of a belay that is not told otherwise.
@@ -62,6 +67,9 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "belay: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nbelay: "))
+	if errors.Is(err, control.ErrNotRunning) {
+		return exitNotRunning
+	}
 	if _, ok := errors.AsType[failure](err); ok {
 		return exitFailed
 	}
@@ -101,7 +109,7 @@ one of them fails. "belay proxy" balances between backends of yours.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDemo(), newProxy(), newVersion())
+	root.AddCommand(newDemo(), newProxy(), newStatus(), newStop(), newReload(), newUpgrade(), newVersion())
 	return root
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/internal/app"
+	"github.com/belay-proxy/belay/server"
 )
 
 // proxyFlags is the command line of belay proxy.
@@ -26,6 +27,10 @@ type proxyFlags struct {
 	grace       time.Duration
 	threads     int
 	logLevel    string
+	h2c         bool
+	cpuProfile  string // file; "" for none
+	options     server.Options
+	admin       string
 }
 
 func newProxy() *cobra.Command {
@@ -40,8 +45,10 @@ are tried every second. A request whose backend fails is sent to another one if
 that is safe: always if nothing has been sent, and otherwise if the method is
 idempotent and nothing has been received.
 
-SIGTERM and SIGQUIT stop accepting, finish what is in hand and end; a second
-signal cuts that short. SIGINT (Ctrl-C) ends at once.
+SIGTERM stops accepting, finishes what is in hand and ends; a second signal cuts
+that short. SIGINT (Ctrl-C) ends at once. SIGQUIT hands the listeners over to a
+new process that has been started with --upgrade, and then does as SIGTERM;
+"belay upgrade" does both. SIGHUP reads the file of --conf again.
 
 A backend given by name is looked up for each connection that is made to it.`,
 		Example: `  belay proxy --to 127.0.0.1:3001 --to 127.0.0.1:3002
@@ -58,19 +65,27 @@ A backend given by name is looked up for each connection that is made to it.`,
 			if err != nil {
 				return failed(err)
 			}
-			return failed(p.Run(cmd.Context()))
+			return failed(withCPUProfile(f.cpuProfile, func() error { return p.Run(cmd.Context()) }))
 		},
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
 	fs.StringArrayVar(&f.listen, "listen", []string{app.DefaultListen}, "`address` to accept connections on, host:port or unix:/path; may be repeated")
 	fs.StringArrayVar(&f.to, "to", nil, "`address` of a backend, host:port or unix:/path, with \"=3\" after it for a weight of 3; may be repeated")
+	fs.BoolVar(&f.h2c, "h2c", false, "also take HTTP/2 without TLS on --listen, from clients that know of it beforehand")
 	fs.StringVar(&f.host, "host", "", "Host `name` of requests to the backends (default the client's)")
 	fs.BoolVar(&f.healthCheck, "health-check", true, "leave out backends that do not accept connections")
 	fs.IntVar(&f.retries, "retries", 3, "`attempts` that may follow the first one of a request; 0 means none")
 	fs.DurationVar(&f.grace, "grace-period", 5*time.Minute, "how long the end waits for requests in hand; 0 means not at all")
 	fs.IntVar(&f.threads, "threads", 0, "`number` of threads that run at the same time (default one for each processor)")
 	fs.StringVar(&f.logLevel, "log-level", "", "`level` error, warn, info, debug or off, also for single packages: \"warn,balancer=info\" (default $BELAY_LOG, or info)")
+	fs.StringVarP(&f.options.ConfFile, "conf", "c", "", "read the settings of the process from `file` (YAML); flags take precedence")
+	fs.BoolVarP(&f.options.Test, "test", "t", false, "check the configuration and exit")
+	fs.BoolVarP(&f.options.Daemon, "daemon", "d", false, "run in the background")
+	fs.BoolVarP(&f.options.Upgrade, "upgrade", "u", false, "take over the listeners of the running process")
+	fs.StringVar(&f.admin, "admin", "", "loopback or unix: `address` on which to answer /healthz and /readyz")
+	fs.StringVar(&f.cpuProfile, "cpu-profile", "", "write a CPU profile to this `file` until the end")
+	_ = fs.MarkHidden("cpu-profile") // exists; for those who develop belay, as bench/README.md says
 	return cmd
 }
 
@@ -81,8 +96,18 @@ func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 		NoHealthCheck: !f.healthCheck,
 		MaxRetries:    orNone(f.retries),
 		Host:          f.host,
+		H2C:           f.h2c,
 		GracePeriod:   orNone(f.grace),
 		Threads:       f.threads,
+		Options:       f.options,
+		AdminListen:   f.admin,
+	}
+	// What the file says counts if there is no flag.
+	if !cmd.Flags().Changed("retries") {
+		cfg.MaxRetries = 0
+	}
+	if !cmd.Flags().Changed("grace-period") {
+		cfg.GracePeriod = 0
 	}
 	var errs []error
 	if len(f.to) == 0 {

@@ -29,15 +29,6 @@ import (
 // machine only.
 const DefaultListen = "127.0.0.1:8080"
 
-const (
-	defaultRetries = 3
-
-	// poolSize is how many idle connections to backends are kept, for one
-	// backend and for all. It is more than a busy load balancer has, so that
-	// under steady load no connection is made anew.
-	poolSize = 8192
-)
-
 // ProxyConfig says what a load balancer does. Backends are required; the zero
 // value of every other field is the usual choice.
 type ProxyConfig struct {
@@ -57,23 +48,37 @@ type ProxyConfig struct {
 	Health health.Config
 
 	// MaxRetries is how many attempts may follow the first one of a request,
-	// each at another backend. Zero means 3; negative means none.
+	// each at another backend. Zero means what the file says, or 3; negative
+	// means none.
 	MaxRetries int
 
 	// Host is the Host of requests to the backends. Empty means the client's.
 	Host string
 
+	// H2C also takes HTTP/2 without TLS on Listen, from clients that start with
+	// its preface (RFC 9113, section 3.3).
+	H2C bool
+
 	// GracePeriod bounds how long the end waits for exchanges in hand. Zero
-	// means 300 seconds; negative means that they are cut off at once.
+	// means what the file says, or 300 seconds; negative means that they are
+	// cut off at once.
 	GracePeriod time.Duration
 
-	// Threads is how many threads run Go code at the same time. Zero means as
-	// many as there are processors.
+	// Threads is how many threads run Go code at the same time. Zero means
+	// what the file says, or as many as there are processors.
 	Threads int
 
 	// Logger receives the log. Nil means standard error, as the environment
 	// variable BELAY_LOG asks for it.
 	Logger *slog.Logger
+
+	// Options are the options that all servers have: a configuration file,
+	// running in the background, taking over from a running process.
+	Options server.Options
+
+	// AdminListen is where questions about health are answered. Empty means
+	// what the file says, or nowhere.
+	AdminListen string
 
 	// Signals end the process. Nil means its own, as package server has them.
 	Signals <-chan os.Signal
@@ -114,12 +119,8 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 	p := &Proxy{cfg: cfg}
 	var err error
 	p.server, err = server.New(server.Config{
-		Settings: &config.Config{
-			Threads:                   cfg.Threads,
-			GracePeriod:               cfg.GracePeriod,
-			MaxRetries:                cmp.Or(cfg.MaxRetries, defaultRetries),
-			UpstreamKeepalivePoolSize: poolSize,
-		},
+		Options: cfg.Options,
+		Adjust:  cfg.adjust,
 		Logger:  cfg.Logger,
 		Signals: cfg.Signals,
 		OnPhase: p.onPhase,
@@ -147,6 +148,14 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 	return p, nil
 }
 
+// adjust puts what cfg says in the place of what the file says.
+func (cfg ProxyConfig) adjust(c *config.Config) {
+	c.Threads = cmp.Or(cfg.Threads, c.Threads)
+	c.GracePeriod = cmp.Or(cfg.GracePeriod, c.GracePeriod)
+	c.MaxRetries = cmp.Or(cfg.MaxRetries, c.MaxRetries)
+	c.AdminListen = cmp.Or(cfg.AdminListen, c.AdminListen)
+}
+
 func (p *Proxy) newBalancer() (*balancer.Balancer, error) {
 	cfg := balancer.Config{Logger: p.server.Logger("balancer"), Health: p.cfg.Health, OnChange: p.cfg.OnChange}
 	if !p.cfg.NoHealthCheck {
@@ -171,7 +180,9 @@ func (p *Proxy) newHandler() (*proxy.Proxy, error) {
 	if p.cfg.OnRequest != nil {
 		hooks.Log = p.log
 	}
-	return proxy.New(p.server.ProxyConfig(), hooks)
+	cfg := p.server.ProxyConfig()
+	cfg.Downstream.H2C = p.cfg.H2C
+	return proxy.New(cfg, hooks)
 }
 
 func (p *Proxy) upstreamPeer(_ *proxy.Session, st *state) (*upstream.Peer, error) {

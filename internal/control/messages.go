@@ -14,7 +14,9 @@ type Status struct {
 	Program string    `json:"program"`
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
-	UID     int       `json:"uid"` // that it was started as
+	UID     int       `json:"uid"`    // that it was started as
+	GID     int       `json:"gid"`    // likewise
+	Groups  []uint32  `json:"groups"` // likewise
 	Phase   string    `json:"phase"`
 	Started time.Time `json:"started"`
 	Uptime  float64   `json:"uptime_seconds"`

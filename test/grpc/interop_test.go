@@ -6,9 +6,9 @@ package grpc_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding/gzip"
@@ -33,7 +33,7 @@ func (failures) WarningDepth(int, ...any)          {}
 func (failures) ErrorDepth(int, ...any)            {}
 
 func TestMain(m *testing.M) {
-	quiet := grpclog.NewLoggerV2(nil, nil, nil)
+	quiet := grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)
 	grpclog.SetLoggerV2(failures{quiet})
 	os.Exit(m.Run())
 }
@@ -52,8 +52,11 @@ func onService(f func(context.Context, testgrpc.TestServiceClient, ...grpc.CallO
 // zipped compresses the messages of a call. The server does the same.
 var zipped = grpc.UseCompressor(gzip.Name)
 
-// interopCases has every case but those that need credentials of a cloud.
-// Those whose name ends in _compressed are ours.
+// interopCases has every case but those that need the credentials of a cloud;
+// pick_first_unary, as grpc-go's server does not say who it is; and orca_oob,
+// which waits for reports that a server outside grpc-go may not send more often
+// than every 30 seconds. TestParallelStreams takes the place of the soak
+// cases. Those whose name ends in _compressed are ours.
 var interopCases = []interopCase{
 	{"empty_unary", onService(interop.DoEmptyUnaryCall)},
 	{"large_unary", onService(interop.DoLargeUnaryCall)},
@@ -71,34 +74,13 @@ var interopCases = []interopCase{
 	{"unimplemented_service", func(ctx context.Context, cc *grpc.ClientConn) {
 		interop.DoUnimplementedService(ctx, testgrpc.NewUnimplementedServiceClient(cc))
 	}},
-	{"pick_first_unary", func(ctx context.Context, cc *grpc.ClientConn) {
-		interop.DoPickFirstUnary(ctx, testgrpc.NewTestServiceClient(cc))
-	}},
 	{"orca_per_rpc", func(ctx context.Context, cc *grpc.ClientConn) {
 		interop.DoORCAPerRPCTest(ctx, testgrpc.NewTestServiceClient(cc))
 	}},
-	{"orca_oob", func(ctx context.Context, cc *grpc.ClientConn) {
-		interop.DoORCAOOBTest(ctx, testgrpc.NewTestServiceClient(cc))
-	}},
-	{"rpc_soak", soak},
 	{"large_unary_compressed", onService(interop.DoLargeUnaryCall, zipped)},
 	{"client_streaming_compressed", onService(interop.DoClientStreaming, zipped)},
 	{"server_streaming_compressed", onService(interop.DoServerStreaming, zipped)},
 	{"ping_pong_compressed", onService(interop.DoPingPong, zipped)},
-}
-
-// soak sends large requests from several goroutines.
-func soak(ctx context.Context, cc *grpc.ClientConn) {
-	interop.DoSoakTest(ctx, interop.SoakTestConfig{
-		RequestSize:                      271828,
-		ResponseSize:                     314159,
-		PerIterationMaxAcceptableLatency: patience,
-		OverallTimeout:                   patience,
-		ServerAddr:                       cc.Target(),
-		NumWorkers:                       4,
-		Iterations:                       40,
-		ChannelForTest:                   func() (*grpc.ClientConn, func()) { return cc, func() {} },
-	})
 }
 
 // runCase runs a case and reports its failure as one of t.
@@ -151,9 +133,6 @@ func TestInteropInParallel(t *testing.T) {
 	cc := dial(t, serveProxy(t, serveInterop(t)))
 	t.Run("all", func(t *testing.T) {
 		for _, c := range interopCases {
-			if c.name == "orca_oob" || c.name == "orca_per_rpc" {
-				continue // they share one record of the server's
-			}
 			for i := range 4 {
 				t.Run(fmt.Sprintf("%s/%d", c.name, i), func(t *testing.T) {
 					t.Parallel()
@@ -163,5 +142,3 @@ func TestInteropInParallel(t *testing.T) {
 		}
 	})
 }
-
-var _ = time.Second

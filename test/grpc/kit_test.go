@@ -54,14 +54,9 @@ func serveGRPC(t testing.TB, register func(*grpc.Server), opts ...grpc.ServerOpt
 // serveInterop serves the test service of the interoperability cases.
 func serveInterop(t testing.TB) (addr string) {
 	t.Helper()
-	metrics := orca.NewServerMetricsRecorder()
 	return serveGRPC(t, func(s *grpc.Server) {
-		opts := orca.ServiceOptions{MinReportingInterval: 100 * time.Millisecond, ServerMetricsProvider: metrics}
-		if err := orca.Register(s, opts); err != nil {
-			t.Fatal(err)
-		}
-		testgrpc.RegisterTestServiceServer(s, interop.NewTestServer(interop.NewTestServerOptions{MetricsRecorder: metrics}))
-	}, orca.CallMetricsServerOption(metrics))
+		testgrpc.RegisterTestServiceServer(s, interop.NewTestServer())
+	}, orca.CallMetricsServerOption(nil))
 }
 
 // serveProxy serves until t ends a proxy in front of the server at addr, with
@@ -84,7 +79,10 @@ func serveProxy(t testing.TB, addr string, filters ...hooks) (proxyAddr string) 
 // dial returns a client connection that ends with t.
 func dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
-	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	cc, err := grpc.NewClient("passthrough:///"+addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		// The policy through which orca_per_rpc sees the reports.
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"test_backend_metrics_load_balancer": {}}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}

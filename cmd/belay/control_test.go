@@ -1,0 +1,218 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/internal/app/apptest"
+	"github.com/belay-proxy/belay/internal/control"
+)
+
+// A place is where processes have their files that only each other should find.
+type place struct {
+	t   *testing.T
+	dir string
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "belay") // short enough for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return &place{t, dir}
+}
+
+func (p *place) env() []string {
+	return []string{"RUNTIME_DIRECTORY=" + p.dir, "XDG_RUNTIME_DIR=/nonexistent", "TMPDIR=" + p.dir, "NOTIFY_SOCKET="}
+}
+
+// belay runs belay to its end and returns the exit code and what it printed.
+func (p *place) belay(args ...string) (code int, output string) {
+	p.t.Helper()
+	b := apptest.StartEnv(p.t, "belay", p.env(), args...)
+	code = b.Wait()
+	return code, b.Output()
+}
+
+// proxy starts belay proxy in the background and returns its address. It is
+// killed when the test ends.
+func (p *place) proxy(args ...string) (addr string) {
+	p.t.Helper()
+	b := apptest.StartEnv(p.t, "belay", p.env(), append([]string{"proxy", "--listen", "127.0.0.1:0", "-d"}, args...)...)
+	if code := b.Wait(); code != 0 {
+		p.t.Fatalf("exit code %d: %s", code, b.Output())
+	}
+	p.t.Cleanup(p.killAll)
+	return b.Find(`belay listens on http://(\S+) for`)
+}
+
+// killAll kills what still has a control socket.
+func (p *place) killAll() {
+	sockets, _ := filepath.Glob(filepath.Join(p.dir, "control.*.sock"))
+	for _, s := range sockets {
+		if st, err := control.NewClient(s).Status(p.t.Context()); err == nil && st.PID > 1 {
+			syscall.Kill(st.PID, syscall.SIGKILL)
+		}
+	}
+}
+
+// status returns what belay status --json prints.
+func (p *place) status(args ...string) (st control.Status) {
+	p.t.Helper()
+	code, out := p.belay(append([]string{"status", "--json"}, args...)...)
+	if err := json.Unmarshal([]byte(out), &st); err != nil || code != 0 {
+		p.t.Fatalf("exit code %d, %v: %s", code, err, out)
+	}
+	return st
+}
+
+// check fails t unless belay ends with the code and prints text.
+func (p *place) check(code int, text string, args ...string) {
+	p.t.Helper()
+	if got, out := p.belay(args...); got != code || !strings.Contains(out, text) {
+		p.t.Errorf("belay %s: exit code %d, want %d; printed %q, want %q", strings.Join(args, " "), got, code, out, text)
+	}
+}
+
+func TestNothingRuns(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	missing := filepath.Join(p.dir, "none.pid")
+	for _, args := range [][]string{{"status"}, {"stop"}, {"stop", "--now"}, {"reload"}, {"upgrade"}} {
+		p.check(exitNotRunning, "not running: no process of belay", append(args, "--name", "belay")...)
+		p.check(exitNotRunning, "not running: there is no pid file "+missing, append(args, "--pid-file", missing)...)
+		p.check(exitNotRunning, "not running: no process 4194304", append(args, "--pid", "4194304")...)
+		p.check(exitFailed, "want one of them", append(args, "--pid", "1", "--pid-file", missing)...)
+	}
+}
+
+func TestStatusAndStop(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	addr := p.proxy("--to", origin)
+	if res, err := http.Get("http://" + addr); err != nil {
+		t.Fatal(err)
+	} else {
+		res.Body.Close()
+	}
+	st := p.status()
+	if st.Phase != "running" || st.Requests.Total != 1 || len(st.Listeners) != 1 || st.Listeners[0].Addr != addr || !st.Daemon {
+		t.Errorf("status = %+v, want that it runs on %s and had one request", st, addr)
+	}
+	p.check(0, fmt.Sprintf("process %d, running", st.PID), "status", "--ready")
+	p.check(0, "listener     tcp "+addr, "status", "--pid-file", st.PIDFile)
+	p.check(exitFailed, "no configuration file", "reload")
+	p.check(0, fmt.Sprintf("process %d has ended", st.PID), "stop")
+	p.check(exitNotRunning, "not running", "status")
+}
+
+func TestSeveralRun(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	for i := range 2 {
+		conf := filepath.Join(p.dir, fmt.Sprintf("conf%d.yaml", i))
+		text := fmt.Sprintf("pid_file: %s/%d.pid\nupgrade_sock: %s/%d.sock\n", p.dir, i, p.dir, i)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.proxy("--to", origin, "-c", conf)
+	}
+	p.check(exitFailed, "several are running", "status")
+	for i := range 2 {
+		conf := filepath.Join(p.dir, fmt.Sprintf("conf%d.yaml", i))
+		st := p.status("-c", conf)
+		if st.ConfFile != conf {
+			t.Errorf("status -c %s is of %s", conf, st.ConfFile)
+		}
+		p.check(0, "process "+strconv.Itoa(st.PID), "status", "--pid", strconv.Itoa(st.PID))
+		p.check(0, "has ended", "stop", "--now", "-c", conf)
+	}
+}
+
+func TestReloadFile(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	conf := filepath.Join(p.dir, "conf.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("threads: 1\n")
+	p.proxy("--to", origin, "-c", conf, "--grace-period", "3s")
+	p.check(0, "has not changed anything", "reload")
+	write("threads: 2\ngrace_period_seconds: 9\nmax_retries: 7\n") // the flag has the grace period
+	p.check(0, "applied: threads; what needs an upgrade: max_retries", "reload")
+	write("threads: many\nthread: 1\n")
+	p.check(exitFailed, "conf.yaml:1:10: threads is wrong", "reload")
+	p.check(exitFailed, `conf.yaml:2:1: thread is not a known key, did you mean "threads"?`, "reload")
+	p.check(0, "running", "status", "--ready")
+	p.check(0, "has ended", "stop")
+}
+
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	addr := p.proxy("--to", origin)
+	l := startLoad(t, addr)
+	l.waitFor(t, 100, "one")
+	for range 2 {
+		old := p.status()
+		p.check(0, fmt.Sprintf("process %d has been replaced", old.PID), "upgrade")
+		now := p.status()
+		if now.PID == old.PID || now.Listeners[0].Addr != addr {
+			t.Errorf("after the upgrade: process %d on %v, want another than %d on %s", now.PID, now.Listeners, old.PID, addr)
+		}
+		l.waitFor(t, 100, "one")
+	}
+	l.end(t)
+	p.check(0, "has ended", "stop")
+	for late := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) { // the old ones end, too
+		if left, _ := filepath.Glob(filepath.Join(p.dir, "*.sock")); len(left) == 0 {
+			break
+		} else if time.Now().After(late) {
+			t.Fatalf("left: %q", left)
+		}
+	}
+}
+
+// TestUpgradeFails checks that the old process serves on if the new one cannot.
+func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	addr := p.proxy("--to", origin)
+	st := p.status()
+	serves := fmt.Sprintf("process %d serves on", st.PID)
+	p.check(exitFailed, serves, "upgrade", "--binary", "/nonexistent/belay")
+	p.check(exitFailed, serves, "upgrade", "--binary", "/bin/false")
+	p.check(exitFailed, serves, "upgrade", "--", "proxy", "--to", "nonsense")
+	p.check(exitFailed, serves, "upgrade", "--", "proxy", "--listen", "192.0.2.1:1", "--to", origin)
+	if now := p.status(); now.PID != st.PID || now.Phase != "running" {
+		t.Errorf("status = %+v, want that process %d runs", now, st.PID)
+	}
+	res, err := http.Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	p.check(0, "has ended", "stop")
+}

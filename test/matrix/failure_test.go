@@ -1,0 +1,390 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package matrix
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxyerr"
+	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// A peer that refuses connections is passed over, whatever the method.
+func TestFailOver(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.Upstream, echoBody)
+		r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(refusing(t), m.Upstream), o.peer()))
+		r.get("/").want(t, 200, "")
+		r.wantAttempts(2)
+		r.post("/", "small").want(t, 200, "small")
+		r.wantAttempts(2)
+		data := proxytest.Pattern(1 << 20)
+		res := r.do(r.request("POST", "/", bytes.NewReader(data)))
+		sameBytes(t, "body after fail-over", res.body, data)
+		r.wantAttempts(2)
+	})
+}
+
+func TestConnectRefused(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(refusing(t), m.Upstream)))
+		r.get("/").want(t, 502, "502 Bad Gateway\n")
+		r.wantKind(proxyerr.ConnectRefused)
+	})
+}
+
+// A pooled connection that dies under a request: what may be repeated is.
+func TestDeadPooledConnection(t *testing.T) {
+	for _, tt := range []struct {
+		method       string
+		status, seen int
+	}{{"GET", 200, 2}, {"PUT", 200, 2}, {"POST", 502, 1}} {
+		t.Run(tt.method, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				var deadly atomic.Bool
+				var seen atomic.Int64
+				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
+					_, _ = io.ReadAll(req.Body)
+					if req.URL.Path == "/" {
+						return
+					}
+					seen.Add(1)
+					if deadly.CompareAndSwap(true, false) {
+						resetConn(req)
+					}
+				})
+				r.get("/").want(t, 200, "")
+				deadly.Store(true)
+				r.do(r.request(tt.method, "/x", strings.NewReader("body"))).wantStatus(t, tt.status)
+				if got := seen.Load(); got != int64(tt.seen) {
+					t.Errorf("the origin saw it %d times, want %d", got, tt.seen)
+				}
+				r.get("/").want(t, 200, "") // nothing is left of it
+			})
+		})
+	}
+}
+
+// A connection that the origin closed while it was idle costs nobody an error.
+func TestClosedWhileIdle(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r, o := newRig(t, m, echoBody)
+		for range 5 {
+			r.post("/", "data").want(t, 200, "data")
+			proxytest.Reset(o.last.Load())
+			eventually(t, "connection closed", func() bool { return o.open.Load() == 0 })
+			time.Sleep(5 * time.Millisecond) // for the reset to have arrived at the proxy
+		}
+	})
+}
+
+// A connection that ends before the head, on first use, is not tried again.
+func TestEndBeforeHead(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r, o := newRig(t, m, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		r.get("/").wantStatus(t, 502)
+		r.wantKind(proxyerr.ConnClosed)
+		if n := o.requests.Load(); n != 1 {
+			t.Errorf("the origin saw it %d times, want once", n)
+		}
+	})
+}
+
+// An origin of HTTP/2 that refuses a stream has not acted on it.
+func TestRefusedStream(t *testing.T) {
+	refusals := map[string]func(c *frames, id uint32) error{
+		"REFUSED_STREAM": func(c *frames, id uint32) error { return c.reset(id, codeRefused) },
+		"GOAWAY":         func(c *frames, id uint32) error { return c.goAway(id-2, codeNo) },
+		"GOAWAY, close":  func(c *frames, id uint32) error { return errors.Join(c.goAway(id-2, codeNo), c.nc.Close()) },
+	}
+	for name, refuse := range refusals {
+		t.Run(name, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				if m.Upstream != proxytest.H2 {
+					t.Skip("HTTP/1 has no such thing")
+				}
+				var refused atomic.Int64
+				addr := newScript(t, func(nc net.Conn, _ int) {
+					c, err := acceptFrames(nc)
+					for err == nil {
+						var head frame
+						if head, err = c.request(); err != nil {
+							return
+						}
+						if head.field(":path") == "/x" && refused.Add(1) == 1 && head.stream > 1 {
+							err = refuse(c, head.stream)
+						} else {
+							err = c.ok(head.stream, "done")
+						}
+					}
+				})
+				r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+				r.get("/").want(t, 200, "done")
+				r.wantAttempts(1)
+				r.post("/x", "body").want(t, 200, "done")
+				r.wantAttempts(2)
+				r.get("/").want(t, 200, "done")
+			})
+		})
+	}
+}
+
+func TestTimeouts(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		stop := make(chan struct{})
+		defer close(stop)
+		o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/body" {
+				_, _ = io.WriteString(w, "some")
+				_ = http.NewResponseController(w).Flush()
+			}
+			select {
+			case <-stop:
+			case <-req.Context().Done():
+			}
+		})
+		peer := o.peer()
+		peer.ReadTimeout = 50 * time.Millisecond
+		r := newRigWith(t, m, proxy.Config{}, toPeers(peer))
+		r.get("/head").want(t, 504, "504 Gateway Timeout\n")
+		r.wantKind(proxyerr.ReadTimeout)
+		r.post("/head", "body").want(t, 504, "504 Gateway Timeout\n")
+		r.wantKind(proxyerr.ReadTimeout)
+		if res := r.get("/body"); res.err == nil {
+			t.Errorf("a body that stops is complete: %q", res.body)
+		}
+		r.wantKind(proxyerr.ReadTimeout)
+	})
+}
+
+// A response body that is cut never looks whole.
+func TestCutBody(t *testing.T) {
+	cuts := map[string]func(w http.ResponseWriter, req *http.Request){
+		"stream":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"connection":   func(_ http.ResponseWriter, req *http.Request) { resetConn(req) },
+		"short length": func(http.ResponseWriter, *http.Request) {},
+	}
+	for name, cut := range cuts {
+		t.Run(name, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				if name == "short length" && m.Upstream == proxytest.H2 {
+					t.Skip("the server of net/http would end the stream in good order; see TestShortLength")
+				}
+				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
+					if req.URL.Path == "/length" || name == "short length" {
+						w.Header().Set("Content-Length", "1000000")
+					}
+					_, _ = w.Write(proxytest.Pattern(50_000))
+					_ = http.NewResponseController(w).Flush()
+					cut(w, req)
+				})
+				for _, target := range []string{"/length", "/chunks"} {
+					res := r.get(target)
+					if res.StatusCode != 200 && res.StatusCode != 0 || res.err == nil {
+						t.Errorf("%s: %d, %d bytes, no error; want a cut body", target, res.StatusCode, len(res.body))
+					}
+					if got := r.outcome(); got.err == nil {
+						t.Errorf("%s: Log got no error", target)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A stream that ends in good order before its declared length is cut too.
+func TestShortLength(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		if m.Upstream != proxytest.H2 {
+			t.Skip("in TestCutBody")
+		}
+		addr := newScript(t, func(nc net.Conn, _ int) {
+			c, err := acceptFrames(nc)
+			for err == nil {
+				var head frame
+				if head, err = c.request(); err == nil {
+					err = errors.Join(
+						c.headers(head.stream, false, ":status", "200", "content-length", "10"),
+						c.data(head.stream, true, "short"))
+				}
+			}
+		})
+		r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+		if res := r.get("/"); res.err == nil && res.StatusCode == 200 {
+			t.Errorf("got %q, whole; want an error", res.body)
+		}
+		r.wantKind(proxyerr.BadMessage)
+	})
+}
+
+// An origin may answer, and refuse the rest, while the body is still coming.
+func TestEarlyResponse(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/early" {
+				w.WriteHeader(413)
+				_, _ = io.WriteString(w, "too much")
+				return
+			}
+			echoBody(w, req)
+		})
+		for range 3 {
+			stop := make(chan struct{})
+			res := r.do(r.request("POST", "/early", &endless{stop: stop}))
+			close(stop)
+			res.want(t, 413, "too much")
+			r.outcome()
+			r.post("/", "next").want(t, 200, "next")
+			r.wantAttempts(1)
+		}
+	})
+}
+
+// A client that goes away ends what is done for it at the origin.
+func TestClientGone(t *testing.T) {
+	for _, when := range []string{"waiting", "uploading", "downloading"} {
+		t.Run(when, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				entered := make(chan struct{}, 1)
+				ended := make(chan struct{}, 1)
+				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
+					defer func() { ended <- struct{}{} }()
+					switch when {
+					case "waiting":
+						entered <- struct{}{}
+						<-req.Context().Done()
+					case "uploading":
+						_, _ = io.ReadFull(req.Body, make([]byte, 1000))
+						entered <- struct{}{}
+						if _, err := io.Copy(io.Discard, req.Body); err == nil {
+							t.Error("the origin got a whole body")
+						}
+					case "downloading":
+						_, _ = w.Write(make([]byte, 1000))
+						_ = http.NewResponseController(w).Flush()
+						entered <- struct{}{}
+						for req.Context().Err() == nil {
+							if _, err := w.Write(make([]byte, 10_000)); err != nil {
+								return
+							}
+						}
+					}
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				req := r.request("GET", "/", nil)
+				if when == "uploading" {
+					pr, pw := io.Pipe()
+					defer pw.Close()
+					go func() { _, _ = pw.Write(make([]byte, 1000)) }()
+					req = r.request("POST", "/", pr)
+				}
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					if res, err := r.client.Do(req.WithContext(ctx)); err == nil {
+						<-ctx.Done()
+						_ = res.Body.Close()
+					}
+				}()
+				receive(t, "request at the origin", entered)
+				cancel()
+				start := time.Now()
+				receive(t, "end at the origin", ended)
+				t.Logf("ended after %v", time.Since(start))
+				receive(t, "end of the client", done)
+				if got := r.outcome(); got.err == nil {
+					t.Error("Log got no error")
+				}
+			})
+		})
+	}
+}
+
+// Errors of hooks and of the choice of a peer, as the client sees them.
+func TestErrorStatus(t *testing.T) {
+	failures := map[string]struct {
+		err    error
+		status int
+	}{
+		"status":     {proxyerr.WithStatus(403, "no token"), 403},
+		"any error":  {errors.New("something"), 500},
+		"no backend": {proxyerr.NoBackend, 503},
+	}
+	for name, tt := range failures {
+		t.Run(name, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				r := newRigWith(t, m, proxy.Config{}, hooks{
+					UpstreamPeer: func(*proxy.Session, *none) (*upstream.Peer, error) { return nil, tt.err },
+				})
+				r.get("/").wantStatus(t, tt.status)
+				r.post("/", "with a body").wantStatus(t, tt.status)
+			})
+		})
+	}
+}
+
+// A panic in a hook ends its own request and no other, not even on the same
+// connection.
+func TestPanic(t *testing.T) {
+	for _, where := range []string{"RequestFilter", "UpstreamPeer", "ResponseFilter", "ResponseBodyFilter", "RequestBodyFilter"} {
+		t.Run(where, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				release := make(chan struct{})
+				o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+					if req.URL.Path == "/slow" {
+						<-release
+					}
+					echoBody(w, req)
+				})
+				bang := func(s *proxy.Session, in string) {
+					if in == where && s.Request().Target == "/bang" {
+						panic("bang")
+					}
+				}
+				h := toPeers(o.peer())
+				choose := h.UpstreamPeer
+				h.RequestFilter = func(s *proxy.Session, _ *none) (bool, error) { bang(s, "RequestFilter"); return false, nil }
+				h.UpstreamPeer = func(s *proxy.Session, st *none) (*upstream.Peer, error) {
+					bang(s, "UpstreamPeer")
+					return choose(s, st)
+				}
+				h.ResponseFilter = func(s *proxy.Session, _ *none, _ *header.Response) error { bang(s, "ResponseFilter"); return nil }
+				h.RequestBodyFilter = func(s *proxy.Session, _ *none, p []byte, _ bool) ([]byte, error) {
+					bang(s, "RequestBodyFilter")
+					return p, nil
+				}
+				h.ResponseBodyFilter = func(s *proxy.Session, _ *none, p []byte, _ bool) ([]byte, error) {
+					bang(s, "ResponseBodyFilter")
+					return p, nil
+				}
+				r := newRigWith(t, m, proxy.Config{}, h)
+				slow := make(chan response, 1)
+				go func() { slow <- r.do(r.request("POST", "/slow", strings.NewReader("slow"))) }()
+				eventually(t, "slow request", func() bool { return o.requests.Load() == 1 })
+				for range 3 {
+					if res := r.post("/bang", "body"); res.err == nil && res.StatusCode != 500 {
+						t.Errorf("got %d, want 500 or a cut response", res.StatusCode)
+					}
+					r.wantKind(proxyerr.HookPanicked)
+				}
+				close(release)
+				receive(t, "slow response", slow).want(t, 200, "slow")
+				r.post("/", "after").want(t, 200, "after")
+			})
+		})
+	}
+}

@@ -1,0 +1,170 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package upgrade
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A belay is a server that is upgraded again and again.
+type belay struct {
+	t     *testing.T
+	dir   string
+	args  []string
+	addrs []string // that clients use
+
+	current *Process
+	all     []*Process
+	binary  string
+}
+
+// newBelay starts an origin and a server on two TCP addresses and a Unix
+// socket.
+func newBelay(t *testing.T, conf string) *belay {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "belay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	origin, err := NewOrigin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(origin.Close)
+	b := &belay{t: t, dir: dir, binary: os.Args[0]}
+	file := filepath.Join(dir, "conf.yaml")
+	conf = fmt.Sprintf("version: 1\nupgrade_sock: %s\ngrace_period_seconds: 60\n%s", b.path("upgrade.sock"), conf)
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.addrs = []string{freeAddr(t), freeAddr(t), "unix:" + b.path("http.sock")}
+	b.args = []string{"-c", file, "--backend", origin.Addr()}
+	for _, a := range b.addrs {
+		b.args = append(b.args, "--listen", a)
+	}
+	t.Cleanup(func() {
+		for _, p := range b.all {
+			p.Kill()
+		}
+		if t.Failed() {
+			for _, p := range b.all[max(0, len(b.all)-3):] {
+				t.Logf("process %d printed:\n%s", p.PID(), p.Output())
+			}
+		}
+	})
+	b.current = b.start("")
+	b.must(b.current.WaitFor("READY"))
+	return b
+}
+
+func (b *belay) path(name string) string { return filepath.Join(b.dir, name) }
+
+// freeAddr returns an address on which nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+func (b *belay) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// command returns the command that starts a process which fails in the way of
+// fault, "" for not at all.
+func (b *belay) command(fault string, more ...string) *exec.Cmd {
+	cmd := exec.Command(b.binary, append(b.args, more...)...)
+	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info")
+	return cmd
+}
+
+// start starts a process.
+func (b *belay) start(fault string, more ...string) *Process {
+	b.t.Helper()
+	return b.startCommand(b.command(fault, more...))
+}
+
+func (b *belay) startCommand(cmd *exec.Cmd) *Process {
+	b.t.Helper()
+	p, err := StartProcess(cmd)
+	b.must(err)
+	b.all = append(b.all, p)
+	return p
+}
+
+// upgrade replaces the current process and returns the old one.
+func (b *belay) upgrade(newFirst bool) (old *Process) {
+	b.t.Helper()
+	old = b.current
+	var next *Process
+	if newFirst {
+		next = b.start("", "--upgrade")
+		b.must(next.WaitFor("waiting for the running process to hand over"))
+		b.must(old.Signal(syscall.SIGQUIT))
+	} else {
+		b.must(old.Signal(syscall.SIGQUIT))
+		next = b.start("", "-u")
+	}
+	b.must(next.WaitFor("READY"))
+	b.must(old.WaitFor("a new process has taken over"))
+	b.current = next
+	return old
+}
+
+// checkServes fails t unless the current process answers on all addresses.
+func (b *belay) checkServes() {
+	b.t.Helper()
+	for i, addr := range b.addrs {
+		var tally Tally
+		c := NewClient(i, addr, &tally)
+		if err := c.get("/content/1/100", "", 1, 100); err != nil {
+			b.t.Errorf("%s: %v", addr, err)
+		}
+		c.close()
+	}
+}
+
+// checkTally fails t if a request of the load failed.
+func checkTally(t *testing.T, l *Load) {
+	t.Helper()
+	if n := l.Failed(); n > 0 {
+		t.Errorf("%d of %d requests failed:\n%s", n, int64(n)+l.OK(), l.Failures())
+	}
+}
+
+// waitGone waits for the end of processes and checks that it was a good one.
+func (b *belay) waitGone(limit time.Duration, processes ...*Process) {
+	b.t.Helper()
+	for _, p := range processes {
+		if code, err := p.Wait(limit); err != nil || code != 0 {
+			b.t.Errorf("process %d: code %d, %v\n%s", p.PID(), code, err, p.Output())
+		}
+	}
+}
+
+// log returns the lines of a process that contain text.
+func logLines(p *Process, text string) (lines []string) {
+	for line := range strings.Lines(p.Output()) {
+		if strings.Contains(line, text) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
