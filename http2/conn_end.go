@@ -59,11 +59,14 @@ const maxLinger = 256 << 10
 // TCP discard what is still on its way (RFC 9112 section 9.6 has the same
 // problem).
 func (c *conn) finish() {
+	nc, ok := c.nc.(interface{ CloseWrite() error })
 	c.mu.Lock()
-	linger := c.server && !c.broken
+	linger := ok && c.server && !c.broken
+	if linger {
+		c.nc.SetReadDeadline(time.Now().Add(lastWords)) // kill may shorten it
+	}
 	c.mu.Unlock()
-	if nc, ok := c.nc.(interface{ CloseWrite() error }); ok && linger && nc.CloseWrite() == nil {
-		c.nc.SetReadDeadline(time.Now().Add(lastWords))
+	if linger && nc.CloseWrite() == nil {
 		io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
 	}
 	c.in.release()

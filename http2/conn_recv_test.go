@@ -204,7 +204,7 @@ func TestWindowsGivenBack(t *testing.T) {
 		name   string
 		handle func(*ServerStream)
 	}{
-		{"reading", echo},
+		{"reading", echoLength},
 		{"not reading", func(s *ServerStream) { answer(s, 200, "no") }},
 		{"aborting", func(s *ServerStream) { s.ReadBody(); s.Abort() }},
 	} {

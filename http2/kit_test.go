@@ -123,11 +123,17 @@ type rawPeer struct {
 	err    error         // guarded by mu: why receiving ended
 	more   chan struct{} // has a value when frames or err has changed
 	done   chan struct{} // receiving has ended
+	end    time.Time     // when; read it after done
+
+	patience time.Duration
 }
 
 // newRawPeer returns a peer that has sent nothing yet.
 func newRawPeer(t testing.TB, nc net.Conn) *rawPeer {
-	p := &rawPeer{t: t, nc: nc, more: make(chan struct{}, 1), done: make(chan struct{})}
+	p := &rawPeer{t: t, nc: nc, more: make(chan struct{}, 1), done: make(chan struct{}), patience: patience}
+	if _, ok := nc.(*net.TCPConn); !ok {
+		p.patience = 1000 * time.Hour // on a fake clock
+	}
 	p.enc = hpack.NewEncoder(&p.buf)
 	go p.receive()
 	return p
@@ -159,6 +165,8 @@ func (p *rawPeer) receive() {
 		p.mu.Lock()
 		if p.err = err; err == nil {
 			p.frames = append(p.frames, f)
+		} else {
+			p.end = time.Now()
 		}
 		p.mu.Unlock()
 		signal(p.more)
@@ -188,7 +196,7 @@ func (p *rawPeer) next() (f frame, ok bool) {
 
 func (p *rawPeer) nextAny() (f frame, ok bool) {
 	p.t.Helper()
-	timeout := time.NewTimer(patience)
+	timeout := time.NewTimer(p.patience)
 	defer timeout.Stop()
 	for {
 		p.mu.Lock()
@@ -358,16 +366,16 @@ func servePipe(t testing.TB, cfg Config, handle func(*ServerStream)) *served {
 type dialed struct {
 	*rawPeer
 	conn *ClientConn
-	err  error // that OnClose has got, once Closed is closed
+	over chan struct{} // OnClose has been called
+	err  error         // with this
 }
 
 // dial makes a client connection on ours. The peer has received the preface
 // and has not sent its SETTINGS yet.
 func dial(t testing.TB, peer, ours net.Conn, cfg Config) *dialed {
 	t.Helper()
-	d := &dialed{}
-	closed := make(chan struct{})
-	cfg.OnClose = func(err error) { d.err = err; close(closed) }
+	d := &dialed{over: make(chan struct{})}
+	cfg.OnClose = func(err error) { d.err = err; close(d.over) }
 	cfg = cfg.WithDefaults()
 	d.conn = NewClientConn(ours, &cfg, "http")
 	got := make([]byte, len(preface))
@@ -377,8 +385,7 @@ func dial(t testing.TB, peer, ours net.Conn, cfg Config) *dialed {
 	d.rawPeer = newRawPeer(t, peer)
 	t.Cleanup(func() {
 		d.conn.Kill()
-		<-d.conn.Closed()
-		<-closed
+		<-d.over
 		peer.Close()
 		<-d.rawPeer.done
 	})

@@ -37,7 +37,12 @@ type Handler interface {
 //	srv.Listen("https", secure, listener.Config{Addr: ":443"})
 //
 // The other handler gets each connection as a *tls.Conn, when its handshake is
-// over. FactsOf has what is known about it.
+// over. The connection that its NetConn returns has two methods more: JA4() string
+// returns the fingerprint of what the client offered, and Serves(host string)
+// bool reports whether a request for host may be answered on the connection. It
+// may not if the policy of host is another one than that of the name which the
+// client has asked for; the right answer is 421 then (RFC 9110 section 15.5.20),
+// and *proxy.Proxy gives it.
 type TLS struct {
 	cfg      TLSConfig
 	handler  Handler

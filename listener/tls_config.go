@@ -38,7 +38,7 @@ type TLSConfig struct {
 
 	// Hosts have policies of their own. A session that was begun with one of
 	// them cannot be resumed with another, and a connection that was made
-	// with one does not serve the names of another: see TLSFacts.Serves.
+	// with one does not serve the names of another.
 	Hosts []TLSHost
 
 	// ALPN are the protocols to agree on, the preferred one first. Nil means

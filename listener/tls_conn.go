@@ -5,59 +5,11 @@ package listener
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"encoding/hex"
 	"net"
 	"os"
 	"strings"
 	"time"
 )
-
-// TLSFacts are facts about the TLS of a client's connection, for logs and
-// hooks.
-type TLSFacts struct {
-	Version     uint16 // tls.VersionTLS13, …; tls.VersionName has its name
-	CipherSuite uint16 // tls.CipherSuiteName has its name
-	ALPN        string // the protocol agreed on, "" if none
-	ServerName  string // that the client asked for, "" if none
-	Resumed     bool   // an earlier session goes on
-
-	// ClientCertSHA256 is the digest of the client's certificate in
-	// hexadecimal, or "" if it has shown none. The certificate has been
-	// verified.
-	ClientCertSHA256 string
-
-	// JA4 is the fingerprint of what the client offered.
-	JA4 string
-}
-
-// FactsOf returns facts about a connection that a TLS handler has passed on.
-// ok is false if c is another one.
-func FactsOf(c net.Conn) (facts TLSFacts, ok bool) {
-	tc, ok := c.(*tls.Conn)
-	if !ok {
-		return TLSFacts{}, false
-	}
-	lower, ok := tc.NetConn().(*tlsLower)
-	if !ok {
-		return TLSFacts{}, false
-	}
-	cs := tc.ConnectionState()
-	facts = TLSFacts{
-		Version:     cs.Version,
-		CipherSuite: cs.CipherSuite,
-		ALPN:        cs.NegotiatedProtocol,
-		ServerName:  cs.ServerName,
-		Resumed:     cs.DidResume,
-		JA4:         lower.ja4,
-	}
-	if len(cs.PeerCertificates) > 0 {
-		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
-		facts.ClientCertSHA256 = hex.EncodeToString(sum[:])
-	}
-	return facts, true
-}
 
 // tlsLower is the transport below a TLS connection: what crypto/tls reads and
 // writes.

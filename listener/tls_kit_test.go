@@ -17,6 +17,7 @@ import (
 
 	"github.com/belay-proxy/belay/cert"
 	"github.com/belay-proxy/belay/internal/testnet/testcert"
+	"github.com/belay-proxy/belay/proxy"
 )
 
 // An echoHandler answers each line with itself, and "serves NAME" with whether
@@ -24,7 +25,7 @@ import (
 type echoHandler struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool // guarded by mu
-	facts []TLSFacts        // of all connections; guarded by mu
+	facts []proxy.TLSDigest // of all connections; guarded by mu
 }
 
 func (e *echoHandler) ServeConn(c net.Conn) {
@@ -33,8 +34,7 @@ func (e *echoHandler) ServeConn(c net.Conn) {
 		e.conns = make(map[net.Conn]bool)
 	}
 	e.conns[c] = true
-	facts, _ := FactsOf(c)
-	e.facts = append(e.facts, facts)
+	e.facts = append(e.facts, *proxy.DigestTLS(c))
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
@@ -69,10 +69,10 @@ func (e *echoHandler) Shutdown(context.Context) error {
 	return nil
 }
 
-func (e *echoHandler) allFacts() []TLSFacts {
+func (e *echoHandler) allFacts() []proxy.TLSDigest {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return append([]TLSFacts(nil), e.facts...)
+	return append([]proxy.TLSDigest(nil), e.facts...)
 }
 
 // serveTLS serves a TLS handler on a free port until t ends, and returns its

@@ -129,6 +129,9 @@ func (x *exchange) run() error {
 func (x *exchange) filterRequest() (done bool, err error) {
 	s := &x.session
 	req := x.down.Request()
+	if !x.conn.serves(req.Host()) {
+		return false, errMisdirected
+	}
 	extended := req.Proto == header.HTTP2 && x.down.Upgrade() != "" // a WebSocket, not a tunnel to anywhere
 	if req.Method == "CONNECT" && !extended && !x.conn.front.cfg.AllowConnect {
 		// What follows may be meant for the tunnel, not for us.

@@ -57,7 +57,8 @@ type Hooks[S any] struct {
 	// UpstreamRequestFilter edits the head that is about to be sent to the
 	// peer, once per attempt. Hop-by-hop fields are already gone and
 	// forwarding fields already set. The client's own head, s.Request(),
-	// stays as it was received.
+	// stays as it was received. "TE: trailers" may be added, for a client
+	// that does not say so itself.
 	UpstreamRequestFilter func(s *Session, st *S, head *header.Request) error
 
 	// RequestBodyFilter maps each chunk of request body. It may return chunk
@@ -97,7 +98,9 @@ type Hooks[S any] struct {
 	UpstreamResponseTrailerFilter func(s *Session, st *S, trailers *header.Fields) error
 
 	// ResponseTrailerFilter edits the trailers on their way to the client.
-	// It runs only if there are any.
+	// It runs only if there are any, when the whole body has been passed on.
+	// It may add to the body with s.WriteBody, past the body filters, if the
+	// response has no Content-Length.
 	ResponseTrailerFilter func(s *Session, st *S, trailers *header.Fields) error
 
 	// ErrorWhileProxy runs when an attempt fails after it was connected. It

@@ -177,6 +177,9 @@ func (x *exchange) filterBody(piece []byte, last bool) (_ []byte, err error) {
 
 // relayTrailers ends the response with the last piece and the trailers.
 func (x *exchange) relayTrailers(piece []byte) error {
+	if err := x.down.WriteBody(piece, false); err != nil {
+		return err
+	}
 	trailers := x.up.Trailers()
 	if f := x.phases.upstreamResponseTrailerFilter; f != nil {
 		if err := f(&x.session, trailers); err != nil {
@@ -187,9 +190,6 @@ func (x *exchange) relayTrailers(piece []byte) error {
 		if err := f(&x.session, trailers); err != nil {
 			return hookError("ResponseTrailerFilter", err)
 		}
-	}
-	if err := x.down.WriteBody(piece, false); err != nil {
-		return err
 	}
 	return x.down.WriteTrailers(trailers)
 }

@@ -37,6 +37,10 @@ func (x *exchange) makeHead() error {
 		if err := f(&x.session, head); err != nil {
 			return hookError("UpstreamRequestFilter", err)
 		}
+		if header.HasToken(&head.Fields, "TE", "trailers") {
+			x.trailersOK = true
+		}
+		head.Fields.Del("TE") // made anew by the connection
 	}
 	if !head.Fields.Has("Host") {
 		// Only a client of HTTP/1.0 may leave it out; we speak HTTP/1.1.

@@ -125,17 +125,17 @@ func (h *host) status() control.Status {
 // requests counts the requests of all handlers, each once though it may serve
 // several services.
 func (r *run) requests() (sum control.Requests) {
-	seen := make(map[ConnHandler]bool)
+	seen := make(map[Counter]bool)
 	for _, v := range r.services {
-		s, ok := v.handler.(Counter)
+		s, ok := counterOf(v.handler)
 		if !ok {
 			continue
 		}
-		if reflect.TypeOf(v.handler).Comparable() {
-			if seen[v.handler] {
+		if reflect.TypeOf(s).Comparable() {
+			if seen[s] {
 				continue
 			}
-			seen[v.handler] = true
+			seen[s] = true
 		}
 		stats := s.Stats()
 		sum.Active += stats.Active

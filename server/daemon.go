@@ -21,7 +21,8 @@ import (
 func (s *Server) isDaemon() bool { return s.cfg.Options.Daemon || s.settings.Daemon }
 
 // startDaemon starts the program once more, in the background, and waits until
-// it is ready, unless the settings say not to. An interrupt ends both.
+// it is ready, unless the settings say not to. An interrupt ends both. SIGQUIT
+// has no effect.
 func (s *Server) startDaemon(ctx context.Context) error {
 	if os.Getpid() == 1 {
 		return errors.New("server: running in the background makes no sense for process 1: a container ends with it; leave out -d and daemon: true")
@@ -33,8 +34,12 @@ func (s *Server) startDaemon(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	// It is the running process that is meant, when all of this name get it.
+	notMeant := make(chan os.Signal, 1)
+	signal.Notify(notMeant, syscall.SIGQUIT)
+	defer signal.Stop(notMeant)
 	wait := s.settings.DaemonWaitForReady
 	pid, err := daemon.Start(ctx, daemon.Config{
 		NoWait:  wait != nil && !*wait,

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/belay-proxy/belay/listener"
 	"github.com/belay-proxy/belay/proxy"
 )
 
@@ -42,6 +43,21 @@ type Retirer interface {
 type Counter interface {
 	ConnHandler
 	Stats() proxy.Stats
+}
+
+// counterOf returns the Counter among h and the handlers that it passes
+// connections on to, as a listener.TLS does.
+func counterOf(h any) (Counter, bool) {
+	for {
+		switch v := h.(type) {
+		case Counter:
+			return v, true
+		case interface{ Handler() listener.Handler }:
+			h = v.Handler()
+		default:
+			return nil, false
+		}
+	}
 }
 
 // A BackgroundService works beside the listeners: a health check, for example.

@@ -391,8 +391,9 @@ func (r *run) settleUpgrade(err error) {
 }
 
 // retire lets the connections of v end at a moment when that hurts nobody, if
-// another process accepts in place of this one. It returns when they are gone,
-// when ctx ends, or on the order to finish.
+// another process accepts in place of this one. It returns when all are gone,
+// those of other services, too, because they may have the same handler; when ctx
+// ends; or on the order to finish.
 func (r *run) retire(ctx context.Context, v *Service) {
 	r.upgrade.mu.Lock()
 	replaced := r.upgrade.replaced
@@ -404,7 +405,7 @@ func (r *run) retire(ctx context.Context, v *Service) {
 	h.Retire(idlePatience)
 	gone := make(chan struct{})
 	go func() { // ends with the connections, as endHandlers does
-		for _, l := range v.bound() {
+		for _, l := range r.allListeners() {
 			l.Wait()
 		}
 		close(gone)

@@ -216,3 +216,37 @@ func TestUpgradeFails(t *testing.T) {
 	res.Body.Close()
 	p.check(0, "has ended", "stop")
 }
+
+// TestDeployPage runs the commands of belay in the guide.
+func TestDeployPage(t *testing.T) {
+	t.Parallel()
+	const page = "../../docs/guide/deploy.md"
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	_, other := startOrigin(t, "127.0.0.1:0", "two")
+	sh := apptest.NewShell(t, map[string]string{"belay": "belay"})
+	adapt := strings.NewReplacer("127.0.0.1:8080", "unix:"+filepath.Join(sh.Dir, "http"),
+		"127.0.0.1:3001", origin, "127.0.0.1:3002", other).Replace
+
+	blocks := apptest.Blocks(t, page, "sh belay")
+	if len(blocks) != 1 {
+		t.Fatalf("%d blocks, want 1: adapt the test", len(blocks))
+	}
+	sh.Write("belay.yaml", "threads: 2\n")
+	out := sh.Run(adapt(blocks[0]))
+	for _, want := range []string{"belay listens on", "running for", "has not changed anything", "has been replaced", "has ended"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the commands printed %q, want %q", out, want)
+		}
+	}
+	sh.WaitEnded()
+
+	// What controls a program of another name, which is belay here, too.
+	blocks = apptest.Blocks(t, page, "sh load_balancer")
+	ask := blocks[len(blocks)-1]
+	sh.Write("conf.yaml", "pid_file: "+filepath.Join(sh.Dir, "load_balancer.pid")+"\n")
+	out = sh.Run(adapt("belay proxy -d -c conf.yaml --listen 127.0.0.1:8080 --to 127.0.0.1:3001\n" + ask))
+	if !strings.Contains(out, "has ended") {
+		t.Errorf("the commands printed %q", out)
+	}
+	sh.WaitEnded()
+}

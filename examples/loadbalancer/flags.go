@@ -19,6 +19,7 @@ type flags struct {
 	to          []string
 	healthCheck bool
 	retries     int // negative if not given
+	tlsFlags
 }
 
 // add declares the options.
@@ -29,6 +30,7 @@ func (f *flags) add(fs *flag.FlagSet) {
 			f.to = append(f.to, addr)
 			return nil
 		})
+	f.tlsFlags.add(fs)
 	fs.BoolVar(&f.healthCheck, "health-check", true, "connect to each backend every second")
 	f.retries = -1
 	fs.Func("retries", "how many `attempts` may follow the first; 0 means none (default max_retries of the configuration, or 16)", func(s string) error {

@@ -69,6 +69,15 @@ func main() {
 
 	srv.Background("health check", backends)
 	srv.Listen("load balancer", p, listener.Config{Addr: f.http})
+
+	check(f.complete())
+	if f.https != "" {
+		certs, err := f.certificates(srv)
+		check(err)
+		secure, err := listener.NewTLS(listener.TLSConfig{Certificates: certs}, p)
+		check(err)
+		srv.Listen("load balancer with TLS", secure, listener.Config{Addr: f.https})
+	}
 	srv.RunForever()
 }
 

@@ -15,7 +15,9 @@ import (
 	"github.com/belay-proxy/belay/proxytest"
 )
 
-func TestMain(m *testing.M) { apptest.Main(m, map[string]func(){"loadbalancer": main}) }
+func TestMain(m *testing.M) {
+	apptest.Main(m, map[string]func(){"loadbalancer": main, "loadbalancer with args": mainWithArgs})
+}
 
 // quickStart is the configuration of the quick start, word for word.
 const quickStart = `version: 1

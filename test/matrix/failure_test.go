@@ -91,11 +91,12 @@ func TestClosedWhileIdle(t *testing.T) {
 	})
 }
 
-// A connection that ends before the head, on first use, is not tried again.
+// A request that may have been acted on when the connection ended is not sent
+// again.
 func TestEndBeforeHead(t *testing.T) {
 	proxytest.RunAll(t, func(t *testing.T, m mode) {
 		r, o := newRig(t, m, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-		r.get("/").wantStatus(t, 502)
+		r.post("/", "body").wantStatus(t, 502)
 		r.wantKind(proxyerr.ConnClosed)
 		if n := o.requests.Load(); n != 1 {
 			t.Errorf("the origin saw it %d times, want once", n)
@@ -286,9 +287,8 @@ func TestClientGone(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				req := r.request("GET", "/", nil)
+				pr, pw := io.Pipe()
 				if when == "uploading" {
-					pr, pw := io.Pipe()
-					defer pw.Close()
 					go func() { _, _ = pw.Write(make([]byte, 1000)) }()
 					req = r.request("POST", "/", pr)
 				}
@@ -305,6 +305,7 @@ func TestClientGone(t *testing.T) {
 				start := time.Now()
 				receive(t, "end at the origin", ended)
 				t.Logf("ended after %v", time.Since(start))
+				_ = pw.CloseWithError(io.ErrUnexpectedEOF)
 				receive(t, "end of the client", done)
 				if got := r.outcome(); got.err == nil {
 					t.Error("Log got no error")

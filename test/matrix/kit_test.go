@@ -328,7 +328,7 @@ func sameBytes(t testing.TB, what string, got, want []byte) {
 	t.Errorf("%s: %d bytes that differ from byte %d, want %d", what, len(got), at, len(want))
 }
 
-// endless is a body that goes on until stop is closed.
+// endless is a body that goes on until stop is closed, slower after a while.
 type endless struct {
 	stop <-chan struct{}
 	read atomic.Int64
@@ -339,6 +339,9 @@ func (e *endless) Read(p []byte) (int, error) {
 	case <-e.stop:
 		return 0, io.EOF
 	default:
+	}
+	if e.read.Load() > 256<<10 {
+		time.Sleep(time.Millisecond)
 	}
 	n := min(len(p), 16<<10)
 	for i := range p[:n] {

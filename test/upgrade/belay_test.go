@@ -4,6 +4,8 @@
 package upgrade
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/belay-proxy/belay/cert"
 )
 
 // A belay is a server that is upgraded again and again.
@@ -27,8 +31,8 @@ type belay struct {
 	binary  string
 }
 
-// newBelay starts an origin and a server on two TCP addresses and a Unix
-// socket.
+// newBelay starts an origin and a server on a TCP address, a Unix socket, and a
+// TCP address for TLS.
 func newBelay(t *testing.T, conf string) *belay {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "belay")
@@ -47,11 +51,11 @@ func newBelay(t *testing.T, conf string) *belay {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.addrs = []string{freeAddr(t), freeAddr(t), "unix:" + b.path("http.sock")}
-	b.args = []string{"-c", file, "--backend", origin.Addr()}
-	for _, a := range b.addrs {
-		b.args = append(b.args, "--listen", a)
-	}
+	b.must(writeCert(b.path("cert.pem")))
+	secure := freeAddr(t)
+	b.addrs = []string{freeAddr(t), "unix:" + b.path("http.sock"), "tls:" + secure}
+	b.args = []string{"-c", file, "--backend", origin.Addr(), "--tls", secure, "--cert", b.path("cert.pem"),
+		"--listen", b.addrs[0], "--listen", b.addrs[1]}
 	t.Cleanup(func() {
 		for _, p := range b.all {
 			p.Kill()
@@ -65,6 +69,21 @@ func newBelay(t *testing.T, conf string) *belay {
 	b.current = b.start("")
 	b.must(b.current.WaitFor("READY"))
 	return b
+}
+
+// writeCert writes a certificate and its key to a file.
+func writeCert(file string) error {
+	c, err := cert.SelfSigned("localhost", "127.0.0.1")
+	if err != nil {
+		return err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
+	return os.WriteFile(file, text, 0o600)
 }
 
 func (b *belay) path(name string) string { return filepath.Join(b.dir, name) }

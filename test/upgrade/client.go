@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -23,12 +24,17 @@ const patience = 30 * time.Second
 
 // A Client sends requests to one address, and checks all that comes back.
 type Client struct {
-	Addr  string // "host:port", or "unix:" and a path
+	Addr  string // "host:port", "unix:" and a path, or "tls:host:port"
 	Tally *Tally
 
 	// Pause returns how long to wait before the next request.
 	Pause func() time.Duration
 
+	// Resumed reports whether the last TLS connection went on with an earlier
+	// session.
+	Resumed bool
+
+	tls  *tls.Config
 	from net.Addr // local address, nil: any
 	name string
 	rand *rand.Rand
@@ -43,6 +49,10 @@ type Client struct {
 func NewClient(number int, addr string, tally *Tally) *Client {
 	c := &Client{Addr: addr, Tally: tally, rand: rand.New(rand.NewPCG(uint64(number), 1))}
 	c.Pause = c.mixedPause
+	c.tls = &tls.Config{
+		InsecureSkipVerify: true, // who the server is, is not what is tested here
+		ClientSessionCache: tls.NewLRUClientSessionCache(4),
+	}
 	if !strings.HasPrefix(addr, "unix:") {
 		// Many short connections from one address would use up its ports.
 		c.from = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(2+number%250))}
@@ -65,13 +75,23 @@ func (c *Client) mixedPause() time.Duration {
 
 func (c *Client) dial() error {
 	d := net.Dialer{Timeout: patience, LocalAddr: c.from}
-	network, addr := "tcp", c.Addr
+	network, addr := "tcp", strings.TrimPrefix(c.Addr, "tls:")
 	if path, ok := strings.CutPrefix(c.Addr, "unix:"); ok {
 		network, addr = "unix", path
 	}
 	conn, err := d.Dial(network, addr)
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(c.Addr, "tls:") {
+		conn.SetDeadline(time.Now().Add(patience))
+		secure := tls.Client(conn, c.tls)
+		if err := secure.Handshake(); err != nil {
+			conn.Close()
+			return fmt.Errorf("handshake: %w", err)
+		}
+		c.Resumed = secure.ConnectionState().DidResume
+		conn = secure
 	}
 	c.conn, c.used = conn, 0
 	if c.in == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/balancer"
+	"github.com/belay-proxy/belay/cert"
 	"github.com/belay-proxy/belay/health"
 	"github.com/belay-proxy/belay/listener"
 	"github.com/belay-proxy/belay/proxy"
@@ -45,12 +46,14 @@ func program() {
 		time.Sleep(time.Hour)
 	}
 	var listen []listener.Config
-	var backend string
+	var backend, secure, certFile string
 	opts := server.ParseOrExit(func(fs *flag.FlagSet) {
 		fs.Func("listen", "`address` to listen on; may be repeated", func(s string) error {
 			listen = append(listen, listener.Config{Addr: s})
 			return nil
 		})
+		fs.StringVar(&secure, "tls", "", "`address` to listen on for TLS")
+		fs.StringVar(&certFile, "cert", "", "`file` with certificate and key")
 		fs.StringVar(&backend, "backend", "", "`host:port` of the backend")
 	})
 	srv, err := server.New(server.Config{Options: opts, UpgradeTimeout: upgradeTimeout})
@@ -65,7 +68,15 @@ func program() {
 	})
 	check(err)
 	lb := srv.Listen("load balancer", p, listen...)
-	check(lb.DependsOn(srv.Background("health check", backends)))
+	checks := srv.Background("health check", backends)
+	check(lb.DependsOn(checks))
+	if secure != "" {
+		store, err := cert.New(cert.Config{Pairs: []cert.Pair{{Cert: certFile, Key: certFile}}})
+		check(err)
+		h, err := listener.NewTLS(listener.TLSConfig{Certificates: store}, p)
+		check(err)
+		check(srv.Listen("secure load balancer", h, listener.Config{Addr: secure}).DependsOn(checks))
+	}
 	srv.KeepState("fault", keeper(fault))
 	if fault == "hang-ready" || fault == "die-starting" {
 		srv.Background("fault", &faulty{fault, make(chan struct{})})

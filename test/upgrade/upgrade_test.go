@@ -19,7 +19,7 @@ func TestUpgrades(t *testing.T) {
 		upgrades, requests, limit = 100, 2_000_000, time.Hour
 	}
 	b := newBelay(t, "")
-	load := StartLoad(b.addrs, 6)
+	load := StartLoad(b.addrs, 5)
 	defer load.Stop()
 	began := time.Now()
 	var old []*Process
@@ -47,4 +47,24 @@ func TestUpgrades(t *testing.T) {
 	b.waitGone(patience, b.current)
 	t.Logf("%d upgrades, %d requests, %d failed, slowest %v, longest upgrade %v, in %v", len(old), load.OK(), load.Failed(),
 		load.Slowest().Round(time.Millisecond), longest.Round(time.Millisecond), time.Since(began).Round(time.Second))
+}
+
+// TestSessionsOutlastUpgrade checks that a TLS session can be resumed with the
+// new process.
+func TestSessionsOutlastUpgrade(t *testing.T) {
+	b := newBelay(t, "")
+	var tally Tally
+	c := NewClient(1, b.addrs[2], &tally)
+	for i, want := range []bool{false, true, true, true} {
+		if err := c.get("/content/1/100", "Connection: close\r\n", 1, 100); err != nil {
+			t.Fatal(err)
+		}
+		c.close()
+		if c.Resumed != want {
+			t.Errorf("connection %d: resumed %t, want %t", i, c.Resumed, want)
+		}
+		if i > 0 {
+			b.waitGone(patience, b.upgrade(i%2 == 0))
+		}
+	}
 }

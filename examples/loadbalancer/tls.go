@@ -1,0 +1,83 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"io/fs"
+	"net"
+	"os"
+
+	"github.com/belay-proxy/belay/cert"
+	"github.com/belay-proxy/belay/server"
+)
+
+// tlsFlags are the options of the TLS listener.
+type tlsFlags struct {
+	https     string
+	cert, key string
+}
+
+// The certificate that is used if it exists and none is named.
+const (
+	defaultCert = "keys/example.com.crt"
+	defaultKey  = "keys/example.com.key"
+)
+
+// add declares the options.
+func (f *tlsFlags) add(fs *flag.FlagSet) {
+	fs.StringVar(&f.https, "https", "", "`host:port` to listen on with TLS (default 0.0.0.0:443 if there is a certificate, otherwise none)")
+	fs.StringVar(&f.cert, "cert", "", "PEM `file` with the certificate and its intermediates (default "+defaultCert+" if it exists, otherwise one made at the start that no client trusts)")
+	fs.StringVar(&f.key, "key", "", "PEM `file` with the key (default "+defaultKey+")")
+}
+
+// complete fills in what has not been given. https stays empty if there is to
+// be no TLS.
+func (f *tlsFlags) complete() error {
+	if (f.cert == "") != (f.key == "") {
+		return errors.New("--cert and --key go together")
+	}
+	if _, err := os.Stat(defaultCert); f.cert == "" && !errors.Is(err, fs.ErrNotExist) {
+		f.cert, f.key = defaultCert, defaultKey
+	}
+	if f.https == "" && f.cert != "" {
+		f.https = "0.0.0.0:443"
+	}
+	return nil
+}
+
+// certificates returns the certificates of the TLS listener. They are read
+// anew when their files change, and on SIGHUP.
+func (f *tlsFlags) certificates(srv *server.Server) (*cert.Store, error) {
+	cfg := cert.Config{Logger: srv.Logger("cert")}
+	if f.cert != "" {
+		cfg.Pairs = []cert.Pair{{Cert: f.cert, Key: f.key}}
+	} else {
+		self, err := selfSigned(f.https)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Certificates = []tls.Certificate{self}
+		srv.Logger("loadbalancer").Warn("there is no certificate; clients have to trust one made just now", "names", self.Leaf.DNSNames)
+	}
+	store, err := cert.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	srv.Background("certificates", store)
+	srv.OnReload("certificates", func(context.Context, *server.Reload) error { return store.Reload() })
+	return store, nil
+}
+
+// selfSigned makes a certificate for a listener.
+func selfSigned(addr string) (tls.Certificate, error) {
+	names := []string{"localhost", "example.com", "127.0.0.1", "::1"}
+	if host, _, err := net.SplitHostPort(addr); err == nil && host != "" {
+		names = append(names, host)
+	}
+	return cert.SelfSigned(names...)
+}

@@ -1,0 +1,354 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package http2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+)
+
+// slow answers after a time that the path says.
+func slow(s *ServerStream) {
+	d, _ := time.ParseDuration(strings.TrimPrefix(s.Request().Target, "/"))
+	time.Sleep(d)
+	ok(s)
+}
+
+// lived returns how long ago start was and how the connection has ended.
+func (s *served) lived(start time.Time) string {
+	goAway := s.ended()
+	<-s.rawPeer.done
+	return fmt.Sprint(s.end.Sub(start), " ", goAway)
+}
+
+func TestServerTimes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		cfg  Config
+		do   func(s *served) // send what there is, in order, sleeping as needed
+		want string          // how long it lives, and the code of the GOAWAY
+	}{
+		{"nothing comes", Config{}, func(s *served) {}, "10s SETTINGS_TIMEOUT"},
+		{"nothing but half a preface", Config{}, func(s *served) {
+			for i := range 24 {
+				if time.Sleep(time.Second); s.send([]byte(preface[i:i+1])) != nil {
+					return
+				}
+			}
+		}, "10s SETTINGS_TIMEOUT"},
+		{"no SETTINGS", Config{HeadTimeout: time.Second}, func(s *served) { s.send([]byte(preface)) }, "1s SETTINGS_TIMEOUT"},
+		{"no acknowledgement", Config{}, func(s *served) {
+			s.send(append([]byte(preface), appendSettings(nil)...))
+			s.send(s.request(1, true, ":path=/1s"))
+		}, "10s SETTINGS_TIMEOUT"},
+		{"no limit for the beginning", Config{HeadTimeout: -1}, func(s *served) {
+			time.Sleep(70 * time.Second)
+			s.send(hello())
+		}, "1m15s NO_ERROR"},
+		{"idle from the beginning", Config{}, func(s *served) { s.send(hello()) }, "1m15s NO_ERROR"},
+		{"idle after a request", Config{IdleTimeout: 20 * time.Second}, func(s *served) {
+			s.send(hello())
+			time.Sleep(19 * time.Second)
+			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/30s", ":authority=h"))
+		}, "1m9s NO_ERROR"},
+		{"never idle", Config{IdleTimeout: -1, MaxAge: 24 * time.Hour}, func(s *served) { s.send(hello()) }, "24h0m1s NO_ERROR"},
+		{"a header block that does not end", Config{}, func(s *served) {
+			s.send(hello())
+			s.send(rawFrame(frameHeaders, 0, 1, nil))
+			for i := range 10 {
+				if time.Sleep(3 * time.Second); s.send(rawFrame(frameContinuation, 0, 1, []byte{byte(i)})) != nil {
+					return
+				}
+			}
+		}, "10s ENHANCE_YOUR_CALM"},
+		{"a frame that does not end", Config{}, func(s *served) {
+			s.send(hello())
+			time.Sleep(5 * time.Second)
+			for _, b := range s.request(1, true) {
+				if s.send([]byte{b}) != nil {
+					return
+				}
+				time.Sleep(3 * time.Second)
+			}
+		}, "15s ENHANCE_YOUR_CALM"},
+		{"too old", Config{MaxAge: time.Minute}, func(s *served) { s.send(hello()) }, "1m1s NO_ERROR"},
+		{"too old with a request", Config{MaxAge: time.Minute}, func(s *served) {
+			s.send(hello())
+			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/2m", ":authority=h"))
+		}, "2m0s NO_ERROR"},
+		{"no answer to PING", Config{PingInterval: 10 * time.Second}, func(s *served) {
+			s.send(hello())
+			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/5m", ":authority=h"))
+		}, "15s ENHANCE_YOUR_CALM"},
+		{"no answer to PING, in the middle of an idle time", Config{PingInterval: 10 * time.Second, PingTimeout: time.Second}, func(s *served) {
+			s.send(hello())
+			time.Sleep(33 * time.Second)
+			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/5m", ":authority=h"))
+		}, "44s ENHANCE_YOUR_CALM"},
+		{"PING is answered", Config{PingInterval: 10 * time.Second}, func(s *served) {
+			s.send(hello())
+			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/1m", ":authority=h"))
+			for range 6 {
+				s.until("PING")
+				s.send(appendPing(nil, flagAck, pingData))
+			}
+		}, "2m15s NO_ERROR"},
+		{"no PING without requests", Config{PingInterval: 10 * time.Second}, func(s *served) { s.send(hello()) }, "1m15s NO_ERROR"},
+	}
+	for _, tt := range tests {
+		inBubble(t, tt.name, func(t *testing.T) {
+			peer, ours := net.Pipe()
+			start := time.Now()
+			s := serve(t, peer, ours, tt.cfg, slow)
+			tt.do(s)
+			if got := s.lived(start); got != tt.want {
+				t.Errorf("lived for %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestClientTimes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		cfg  Config
+		do   func(d *dialed)
+		want string // how long it lives, and what OnClose gets
+	}{
+		{"no SETTINGS", Config{}, func(d *dialed) {}, "10s http2: SETTINGS_TIMEOUT: no SETTINGS or no acknowledgement"},
+		{"idle", Config{}, func(d *dialed) { d.hello() }, "1m15s <nil>"},
+		{"not idle while a stream is promised", Config{}, func(d *dialed) {
+			d.hello()
+			s := d.conn.NewStream(nil, 0, 0)
+			time.Sleep(2 * time.Minute)
+			if err := s.WriteHead(newRequest("GET", "/", 0), "", false, true); err != nil {
+				d.t.Errorf("WriteHead: %v", err)
+			}
+			s.Finish()
+		}, "3m15s <nil>"},
+		{"too old", Config{MaxAge: time.Minute}, func(d *dialed) { d.hello() }, "1m0s <nil>"},
+		{"no answer to PING", Config{PingInterval: time.Second}, func(d *dialed) { d.hello(); d.get() }, "6s http2: ENHANCE_YOUR_CALM: no answer to PING"},
+		{"origin goes away", Config{}, func(d *dialed) {
+			d.hello()
+			time.Sleep(time.Second)
+			d.send(appendGoAway(nil, 1<<31-1, NoError, ""))
+		}, "1s <nil>"},
+		{"origin goes away with an error", Config{}, func(d *dialed) {
+			d.hello()
+			d.send(appendGoAway(nil, 0, EnhanceYourCalm, "enough"))
+		}, "0s http2: connection ended by peer: ENHANCE_YOUR_CALM: \"enough\""},
+		{"origin hangs up", Config{}, func(d *dialed) {
+			d.hello()
+			time.Sleep(time.Second)
+			d.nc.Close()
+		}, "1s <nil>"},
+		{"closed", Config{}, func(d *dialed) { d.hello(); d.conn.Close() }, "0s <nil>"},
+		{"killed", Config{}, func(d *dialed) { d.conn.Kill() }, "0s use of closed network connection"},
+		{"closed with a stream", Config{}, func(d *dialed) {
+			d.hello()
+			s := d.get()
+			d.conn.Close()
+			if d.conn.NewStream(nil, 0, 0) != nil || d.conn.Available() != 0 {
+				d.t.Error("a closed connection takes streams")
+			}
+			time.Sleep(time.Second)
+			d.send(d.headers(1, true, ":status=200"))
+			if got := receive(s); got.statuses != "200;" {
+				d.t.Errorf("got %v, want a 200", got)
+			}
+			s.Finish()
+		}, "1s <nil>"},
+	}
+	for _, tt := range tests {
+		inBubble(t, tt.name, func(t *testing.T) {
+			peer, ours := net.Pipe()
+			start := time.Now()
+			d := dial(t, peer, ours, tt.cfg)
+			tt.do(d)
+			<-d.conn.Closed()
+			<-d.over
+			if got := fmt.Sprint(time.Since(start), " ", d.err); got != tt.want {
+				t.Errorf("lived for %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	const first = "GOAWAY 2147483647 NO_ERROR"
+	inBubble(t, "without streams", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.sync()
+		start := time.Now()
+		s.conn.Drain()
+		s.conn.Drain()
+		s.want(first, "GOAWAY 0 NO_ERROR", "end")
+		if got := time.Since(start); got != drainPause {
+			t.Errorf("it took %v, want %v", got, drainPause)
+		}
+	})
+	inBubble(t, "with a stream that ends meanwhile", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.send(s.request(1, true, ":path=/none"))
+		s.want("RST_STREAM 1 PROTOCOL_ERROR")
+		s.send(s.headers(3, true, ":method=GET", ":scheme=http", ":path=/500ms", ":authority=h"))
+		s.conn.Drain()
+		s.want(first)
+		s.want(okFrames(3)...)
+		s.want("GOAWAY 3 NO_ERROR", "end")
+	})
+	inBubble(t, "new streams", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.conn.Drain()
+		s.want(first)
+		s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/2s", ":authority=h")) // the client has not heard yet
+		s.want("GOAWAY 1 NO_ERROR")
+		s.send(s.request(3, true)) // it should have
+		s.send(s.request(5, false))
+		s.send(dataFrame(5, true, "x"))
+		s.want(okFrames(1)...)
+		s.want("GOAWAY 5 NO_ERROR", "end")
+		if got := s.conn.Requests(); got != 1 {
+			t.Errorf("%d requests, want 1", got)
+		}
+	})
+	inBubble(t, "when the process ends", func(t *testing.T) {
+		draining := false
+		s := servePipe(t, Config{Draining: func() bool { return draining }}, slow)
+		s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/0s", ":authority=h"))
+		s.want(okFrames(1)...)
+		synctest.Wait()
+		draining = true
+		s.send(s.headers(3, true, ":method=GET", ":scheme=http", ":path=/0s", ":authority=h"))
+		s.want(okFrames(3)...)
+		s.want(first, "GOAWAY 3 NO_ERROR", "end")
+	})
+}
+
+func TestClientGoesAway(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "with a stream", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/1s", ":authority=h"))
+		s.send(appendGoAway(nil, 0, NoError, ""))
+		s.want(okFrames(1)...)
+		s.want("GOAWAY 1 NO_ERROR", "end")
+		<-s.done
+		if s.err != nil {
+			t.Errorf("OnClose got %v, want nil", s.err)
+		}
+	})
+	inBubble(t, "without warning", func(t *testing.T) {
+		gone := make(chan error, 1)
+		s := servePipe(t, Config{}, func(s *ServerStream) {
+			_, err := readBody(s.ReadBody)
+			gone <- err
+			if !s.ClientGone() {
+				t.Error("ClientGone = false")
+			}
+		})
+		s.send(s.request(1, false))
+		s.sync()
+		s.nc.Close()
+		if err := <-gone; err == nil {
+			t.Error("reading the body: no error")
+		}
+		<-s.done
+		if s.err != nil || !s.conn.PeerGone() {
+			t.Errorf("OnClose got %v, PeerGone = %v, want nil and true", s.err, s.conn.PeerGone())
+		}
+	})
+}
+
+// TestKill: whatever a connection is doing, Kill ends it at once.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "reading", func(t *testing.T) {
+		start := time.Now()
+		s := servePipe(t, Config{}, func(s *ServerStream) {
+			if _, _, err := s.ReadBody(); err == nil {
+				t.Error("ReadBody: no error")
+			}
+		})
+		s.send(s.request(1, false))
+		s.sync()
+		s.conn.Kill()
+		<-s.done
+		if got := time.Since(start); got != 0 || !errors.Is(s.err, net.ErrClosed) {
+			t.Errorf("it took %v, OnClose got %v, want nothing and net.ErrClosed", got, s.err)
+		}
+	})
+	inBubble(t, "writing to a client that does not read", func(t *testing.T) {
+		peer, ours := net.Pipe()
+		defer peer.Close()
+		cfg := Config{}.WithDefaults()
+		c := NewServerConn(ours, &cfg, []byte(preface), func(s *ServerStream) {
+			s.WriteHead(&header.Response{Status: 200, Length: header.UnknownLength}, false)
+			if err := s.WriteBody(make([]byte, 1<<20), true); err == nil {
+				t.Error("WriteBody: no error")
+			}
+		})
+		done := make(chan struct{})
+		go func() { defer close(done); c.Serve() }()
+		peer.Write(appendSettings(nil))
+		peer.Write(headersFrame(1, true, newHeadWriter().request(newRequest("GET", "/", 0), "http", "", false)))
+		synctest.Wait()
+		start := time.Now()
+		c.Kill()
+		<-done
+		if got := time.Since(start); got != 0 {
+			t.Errorf("it took %v, want nothing", got)
+		}
+	})
+}
+
+// TestEndsThoughNobodyReads: a connection that is to end does not wait for a
+// peer that takes nothing.
+func TestEndsThoughNobodyReads(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		peer, ours := net.Pipe()
+		defer peer.Close()
+		cfg := Config{}.WithDefaults()
+		c := NewServerConn(ours, &cfg, []byte(preface), ok)
+		done := make(chan struct{})
+		go func() { defer close(done); c.Serve() }()
+		peer.Write(appendPing(nil, 0, pingData)) // not SETTINGS
+		start := time.Now()
+		<-done
+		if got := time.Since(start); got > 2*lastWords {
+			t.Errorf("it took %v, want at most %v", got, 2*lastWords)
+		}
+	})
+}
+
+// TestLinger: the last words arrive although the client goes on sending.
+func TestLinger(t *testing.T) {
+	t.Parallel()
+	peer, ours := tcpPair(t)
+	s := serve(t, peer, ours, Config{}, ok)
+	s.send(hello())
+	s.sync()
+	big := make([]byte, 100<<10) // unread when the connection ends
+	s.send(append(rawFrame(framePushPromise, 0, 1, nil), big...))
+	if got := s.ended(); got != "PROTOCOL_ERROR" {
+		t.Errorf("got GOAWAY %q, want PROTOCOL_ERROR", got)
+	}
+	s.rawPeer.mu.Lock()
+	defer s.rawPeer.mu.Unlock()
+	if s.rawPeer.err != io.EOF {
+		t.Errorf("the connection ended with %v, want EOF", s.rawPeer.err)
+	}
+}
