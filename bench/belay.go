@@ -94,16 +94,48 @@ func binaryPeer(name, version, program string) peer {
 	return peer{
 		Name:    name,
 		Version: version,
+		lacks:   belayLacks(program),
 		command: func(set setup) (*exec.Cmd, error) {
-			args := []string{"proxy", "--listen", set.listen}
-			for _, origin := range set.origins {
-				args = append(args, "--to", origin)
-			}
-			args = append(args, "--host", hostWanted, "--health-check=false")
-			cmd := exec.Command(program, args...)
+			cmd := exec.Command(program, belayArgs(set)...)
 			cmd.Dir = set.dir
 			cmd.Env = goEnv(set.cores)
 			return cmd, nil
 		},
+	}
+}
+
+// belayArgs returns the command line of belay.
+func belayArgs(set setup) []string {
+	args := []string{"proxy"}
+	switch {
+	case set.access.TLS:
+		args = append(args, "--https", set.listen, "--cert", set.certs.cert, "--key", set.certs.key)
+	case set.access.H2:
+		args = append(args, "--h2c", "--listen", set.listen)
+	default:
+		args = append(args, "--listen", set.listen)
+	}
+	for _, origin := range set.origins {
+		args = append(args, "--to", origin)
+	}
+	return append(args, "--host", hostWanted, "--health-check=false")
+}
+
+// belayLacks returns peer.lacks for a binary, as its help says: an older one
+// has not all of the flags.
+func belayLacks(program string) func(access) string {
+	help, _ := exec.Command(program, "proxy", "--help").CombinedOutput() // what fails here fails at the start, too
+	return func(a access) string {
+		flag := ""
+		switch {
+		case a.TLS:
+			flag = "--https"
+		case a.H2:
+			flag = "--h2c"
+		}
+		if strings.Contains(string(help), flag) {
+			return ""
+		}
+		return "this binary has no " + flag
 	}
 }

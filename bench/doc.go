@@ -18,8 +18,10 @@
 //
 // Where to look: scenario.go lists what is measured, runner.go does one
 // measurement and the rounds, peers.go and the file of each proxy start them,
-// origin.go and load.go are the two programs around the proxy, report.go
-// prints. Linux only, as it reads /proc and pins processes to CPUs.
+// access.go has the TLS and HTTP/2 of clients, origin.go and load.go are the
+// two programs around the proxy, h2load.go runs another, report.go prints,
+// pgo.go makes the profile for the compiler. Linux only, as it reads /proc and
+// pins processes to CPUs.
 //
 // Every process listens on 127.0.0.1 alone and is ended by the process id it
 // was started with, also on interrupt.

@@ -14,7 +14,7 @@ import (
 )
 
 // haproxyConfig takes, in order: the connections of clients, the number of
-// threads, the listening address and the servers. Without a log line it logs
+// threads, the listening address with its options and the servers. Without a log line it logs
 // nothing; the sizes of its pools stay as they are by default. With strict
 // limits it would not start if maxconn needed more descriptors than it may have.
 const haproxyConfig = `global
@@ -31,7 +31,7 @@ defaults
 	option http-keep-alive
 	http-reuse always
 frontend clients
-	bind %s backlog 4096
+	bind %s
 	default_backend origins
 backend origins
 	balance roundrobin
@@ -46,13 +46,27 @@ func haproxyPeer() peer {
 		for i, origin := range set.origins {
 			fmt.Fprintf(&servers, "\tserver o%d %s\n", i, origin)
 		}
-		text := fmt.Sprintf(haproxyConfig, haproxyMaxconn(set), set.cores, set.listen, servers.String())
+		text := fmt.Sprintf(haproxyConfig, haproxyMaxconn(set), set.cores, haproxyBind(set), servers.String())
 		file := filepath.Join(set.dir, "haproxy.cfg")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 		return exec.Command(program, "-db", "-q", "-f", file), nil // -db: one process, in the foreground
 	})
+}
+
+// haproxyBind returns the address with its options: without tickets, as no
+// client of ours resumes.
+func haproxyBind(set setup) string {
+	bind := set.listen + " backlog 4096"
+	switch {
+	case set.access.TLS:
+		bind += " ssl crt " + set.certs.both + " alpn " + strings.Join(set.access.alpn(), ",") +
+			" ssl-min-ver TLSv1.3 ciphersuites TLS_AES_128_GCM_SHA256 no-tls-tickets"
+	case set.access.H2:
+		bind += " proto h2"
+	}
+	return bind
 }
 
 // haproxyMaxconn returns the maxconn for set. It is far above the number of

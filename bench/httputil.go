@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 )
@@ -26,7 +27,8 @@ func stdlibPeer() peer {
 		Name:    stdlibName,
 		Version: runtime.Version(),
 		command: func(set setup) (*exec.Cmd, error) {
-			return selfCommand("run-httputil", set.cores, "-listen", set.listen, "-origins", strings.Join(set.origins, ","))
+			return selfCommand("run-httputil", set.cores, "-listen", set.listen, "-origins", strings.Join(set.origins, ","),
+				"-tls="+strconv.FormatBool(set.access.TLS), "-cert", set.certs.cert, "-key", set.certs.key)
 		},
 	}
 }
@@ -37,6 +39,9 @@ func runHTTPUtil(args []string) error {
 	flags := flag.NewFlagSet("run-httputil", flag.ContinueOnError)
 	listen := flags.String("listen", "127.0.0.1:0", "address")
 	list := flags.String("origins", "", "addresses, separated by commas")
+	secure := flags.Bool("tls", false, "serve TLS, with HTTP/2 for those who want it")
+	cert := flags.String("cert", "", "file")
+	key := flags.String("key", "", "file")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -48,7 +53,13 @@ func runHTTPUtil(args []string) error {
 		return err
 	}
 	proxy := newReverseProxy(strings.Split(*list, ","))
-	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog}
+	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+	if *secure {
+		return server.ServeTLS(ln, *cert, *key)
+	}
 	return server.Serve(ln)
 }
 

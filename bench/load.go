@@ -11,11 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A loadJob is the first line that the load program reads.
@@ -26,6 +27,7 @@ type loadJob struct {
 	Response int64         `json:"response"` // Content-Length to expect
 	NewConn  bool          `json:"new_conn"` // a connection for each request
 	Idle     bool          `json:"idle"`     // one request on each connection
+	Access   access        `json:"access"`   // HTTP/2 only if idle
 	Warmup   time.Duration `json:"warmup"`   // before the first answer
 	Duration time.Duration `json:"duration"` // of what is measured
 }
@@ -57,7 +59,7 @@ const patience = 10 * time.Second
 // time: the next is sent when the response to the last is complete.
 type generator struct {
 	job   loadJob
-	conns []*net.TCPConn
+	conns []*client
 
 	requests, errors atomic.Int64
 	firstError       atomic.Pointer[string]
@@ -99,22 +101,38 @@ func runLoad(in io.Reader, out io.Writer) error {
 // prepare connects and warms up. For an idle job it does all of the work.
 func (g *generator) prepare() loadReport {
 	if !g.job.NewConn {
-		for range g.job.Conns {
-			conn, err := g.dial()
-			if err != nil {
-				g.fail(fmt.Errorf("connect: %w", err))
-				break
-			}
-			g.conns = append(g.conns, conn)
-			if g.job.Idle {
-				g.oneRequest(conn)
-			}
-		}
+		g.connectAll()
 	}
 	if g.job.Idle || g.errors.Load() > 0 {
 		return g.report(0)
 	}
 	return g.run(g.job.Warmup)
+}
+
+// connectAll makes all connections, some at a time. If they are to be idle it
+// sends a request on each.
+func (g *generator) connectAll() {
+	g.conns = make([]*client, g.job.Conns)
+	var next atomic.Int64
+	connect := func() {
+		for i := next.Add(1) - 1; i < int64(len(g.conns)) && g.errors.Load() == 0; i = next.Add(1) - 1 {
+			conn, err := g.job.Access.dial(g.job.Addr)
+			if err != nil {
+				g.fail(fmt.Errorf("connect: %w", err))
+				return
+			}
+			g.conns[i] = conn
+			if g.job.Idle {
+				g.oneRequest(conn)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(connect)
+	}
+	wg.Wait()
+	g.conns = slices.DeleteFunc(g.conns, func(c *client) bool { return c == nil })
 }
 
 // run keeps all connections busy for d and waits until the last response is
@@ -156,7 +174,7 @@ func (g *generator) report(elapsed time.Duration) loadReport {
 
 // busy sends requests on conn, one after the other, until the first response
 // that is complete after until.
-func (g *generator) busy(conn *net.TCPConn, until time.Time) {
+func (g *generator) busy(conn *client, until time.Time) {
 	_ = conn.SetDeadline(until.Add(patience))
 	reader := g.newReader()
 	var sent time.Time
@@ -178,14 +196,23 @@ func (g *generator) busy(conn *net.TCPConn, until time.Time) {
 		}
 		return false, send()
 	}
-	if err := readEach(conn, send, reader.space, take); err != nil {
+	if err := conn.converse(send, reader.space, take); err != nil {
 		g.fail(err)
 	}
 }
 
 // oneRequest sends one request on conn and reads the response.
-func (g *generator) oneRequest(conn *net.TCPConn) {
-	g.busy(conn, time.Now())
+func (g *generator) oneRequest(conn *client) {
+	if !g.job.Access.H2 {
+		g.busy(conn, time.Now())
+		return
+	}
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if err := h2Exchange(conn, g.job.Request, g.job.Response); err != nil {
+		g.fail(err)
+		return
+	}
+	g.requests.Add(1)
 }
 
 // freshConnections makes a connection for each request until until, and reads
@@ -205,7 +232,7 @@ func (g *generator) freshConnections(until time.Time) {
 // freshConnection does one exchange on a connection of its own. The proxy has
 // to close first, as the request asks it to.
 func (g *generator) freshConnection(deadline time.Time) error {
-	conn, err := g.dial()
+	conn, err := g.job.Access.dial(g.job.Addr)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -242,14 +269,6 @@ func (g *generator) newReader() *responseReader {
 	return &responseReader{buf: make([]byte, size), want: g.job.Response}
 }
 
-func (g *generator) dial() (*net.TCPConn, error) {
-	conn, err := net.DialTimeout("tcp", g.job.Addr, patience)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil
-}
-
 // fail counts the end of a connection by err.
 func (g *generator) fail(err error) {
 	msg := err.Error()
@@ -261,15 +280,14 @@ func (g *generator) fail(err error) {
 func (g *generator) closedByProxy() int {
 	closed := 0
 	for _, conn := range g.conns {
-		raw, err := conn.SyscallConn()
+		raw, err := conn.tcp.SyscallConn()
 		if err != nil {
 			closed++
 			continue
 		}
-		var b [1]byte
 		err = raw.Control(func(fd uintptr) {
-			n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_DONTWAIT|syscall.MSG_PEEK)
-			if n == 0 || (err != nil && err != syscall.EAGAIN) {
+			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			if err != nil || info.State != unix.BPF_TCP_ESTABLISHED {
 				closed++
 			}
 		})
@@ -284,7 +302,7 @@ func (g *generator) closedByProxy() int {
 // TIME_WAIT.
 func (g *generator) close() {
 	for _, conn := range g.conns {
-		_ = conn.SetLinger(0)
-		_ = conn.Close()
+		_ = conn.tcp.SetLinger(0)
+		_ = conn.tcp.Close()
 	}
 }

@@ -175,7 +175,7 @@ func TestVerify(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			server := httptest.NewServer(tt.handler)
 			defer server.Close()
-			err := verify(server.Listener.Addr().String(), originCount)
+			err := verify(access{}, server.Listener.Addr().String(), originCount)
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("verify = %v, want %q", err, tt.want)
 			}

@@ -31,6 +31,7 @@ type options struct {
 	quick     bool
 	json      string // file, "" for none
 	record    string // file, "" for none
+	pgo       string // file, "" for none
 
 	descriptors int // limit on open files, not from the command line
 }
@@ -104,6 +105,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.BoolVar(&opts.quick, "quick", false, "one round of 1s of "+quickScenario+", unless other flags say so, and compare belay with recorded.json")
 	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
 	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
+	flags.StringVar(&opts.pgo, "pgo", "", "compare nothing: profile belay in a mix of scenarios and write that to this `file`")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			printUsage(w, flags)
@@ -116,6 +118,12 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	if opts.quick {
 		opts.shorten(flags)
 	}
+	if opts.pgo != "" {
+		opts.peers = []string{belayName}
+		if len(opts.scenarios) == 0 {
+			opts.scenarios = pgoScenarios
+		}
+	}
 	return opts, opts.validate()
 }
 
@@ -126,7 +134,7 @@ func printUsage(w io.Writer, flags *flag.FlagSet) {
 		if s.optional {
 			optional = " (optional)"
 		}
-		fmt.Fprintf(w, "  %-14s %s%s\n", s.Name, s.What, optional)
+		fmt.Fprintf(w, "  %-15s %s%s\n", s.Name, s.What, optional)
 	}
 	fmt.Fprintln(w, "\nflags:")
 	flags.SetOutput(w)
@@ -201,6 +209,9 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	r.printIntro(w, b)
 	if err := b.verifyPeers(ctx, present); err != nil {
 		return err
+	}
+	if opts.pgo != "" {
+		return b.writeProfile(ctx, opts.pgo, chosen, present)
 	}
 	if err := b.runAll(ctx, w, r, chosen, present); err != nil {
 		return err

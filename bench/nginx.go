@@ -15,8 +15,8 @@ import (
 )
 
 // nginxConfig takes, in order: the user directive, the number of workers, the
-// connections for each, the servers, the idle connections to keep to them and
-// the listening address. The limits on requests per connection are lifted, as
+// connections for each, the servers, the idle connections to keep to them,
+// the listening address with its options and the directives for TLS. The limits on requests per connection are lifted, as
 // no other peer has them.
 const nginxConfig = `daemon off;
 %s
@@ -42,7 +42,7 @@ http {
 	}
 	server {
 		listen %s backlog=4096;
-		location / {
+%s		location / {
 			proxy_pass http://origins;
 			proxy_http_version 1.1;
 			proxy_set_header Host ` + hostWanted + `;
@@ -65,13 +65,29 @@ func nginxPeer() peer {
 		if err != nil {
 			return nil, err
 		}
-		text := fmt.Sprintf(nginxConfig, userLine, set.cores, set.connectionLimit(), servers.String(), max(256, set.conns), set.listen)
+		listen, directives := nginxListen(set)
+		text := fmt.Sprintf(nginxConfig, userLine, set.cores, set.connectionLimit(), servers.String(), max(1024, set.conns), listen, directives)
 		if err := os.WriteFile(filepath.Join(set.dir, "nginx.conf"), []byte(text), 0o600); err != nil {
 			return nil, err
 		}
 		// -e keeps it from opening the log file it was built with.
 		return exec.Command(program, "-p", set.dir, "-c", "nginx.conf", "-e", "stderr"), nil
 	})
+}
+
+// nginxListen returns the address with its options, and the lines for TLS:
+// without tickets, as no client of ours resumes.
+func nginxListen(set setup) (listen, directives string) {
+	listen = set.listen
+	if set.access.TLS {
+		listen += " ssl"
+		directives = "\t\tssl_certificate " + set.certs.cert + ";\n\t\tssl_certificate_key " + set.certs.key + ";\n" +
+			"\t\tssl_protocols TLSv1.3;\n\t\tssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n\t\tssl_session_tickets off;\n"
+	}
+	if set.access.H2 {
+		listen += " http2"
+	}
+	return listen, directives
 }
 
 // nginxUser keeps the workers of a master that runs as root from changing to a

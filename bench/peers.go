@@ -38,6 +38,18 @@ type peer struct {
 	// command returns the command that runs the proxy in the foreground. It
 	// may write files into set.dir, which is empty and removed afterwards.
 	command func(set setup) (*exec.Cmd, error)
+
+	// lacks returns why the peer cannot serve an access, "" if it can. Nil
+	// means that it can serve all.
+	lacks func(a access) string
+}
+
+// cannot returns why p cannot run s, "" if it can.
+func (p *peer) cannot(s scenario) string {
+	if p.lacks == nil {
+		return ""
+	}
+	return p.lacks(s.access())
 }
 
 // A setup is what a peer needs to know to do the same work as the others.
@@ -48,6 +60,8 @@ type setup struct {
 	cores       int      // threads or worker processes
 	conns       int      // client connections to expect at most
 	descriptors int      // limit on open files
+	access      access   // of clients
+	certs       certificates
 }
 
 // connectionLimit is the number of connections, of both sides, to allow for.
@@ -169,19 +183,15 @@ func freeAddress() (string, error) {
 // verify returns an error unless the proxy at addr does the work that all are
 // to do: it rewrites Host, appends the client's address to X-Forwarded-For and
 // takes the origins in turn over connections that it keeps.
-func verify(addr string, origins int) error {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+func verify(a access, addr string, origins int) error {
+	exchange, done, err := a.exchanger(addr)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return err
-	}
-	in := bufio.NewReader(conn)
+	defer done()
 	seen := make(map[string]int)
 	for range 2 * origins {
-		origin, err := verifyOne(conn, in)
+		origin, err := verifyOne(exchange)
 		if err != nil {
 			return err
 		}
@@ -195,13 +205,10 @@ func verify(addr string, origins int) error {
 
 // verifyOne does one exchange with the echo of an origin, of which it returns
 // the address.
-func verifyOne(conn net.Conn, in *bufio.Reader) (origin string, err error) {
-	if _, err := conn.Write(buildRequest(echoTarget, "keep-alive", 0)); err != nil {
-		return "", err
-	}
-	res, err := http.ReadResponse(in, nil)
+func verifyOne(exchange func() (*http.Response, error)) (origin string, err error) {
+	res, err := exchange()
 	if err != nil {
-		return "", fmt.Errorf("read response: %w", err)
+		return "", fmt.Errorf("exchange: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK || res.Close {

@@ -97,6 +97,12 @@ func (s *scenarioResult) print(w io.Writer) {
 		fmt.Fprintf(w, "  skipped: %s\n", s.Skipped)
 		return
 	}
+	for _, line := range s.Lacking {
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+	if len(s.Summary) == 0 {
+		return
+	}
 	if s.idle {
 		printTable(w, s.idleTable())
 	} else {
@@ -129,9 +135,9 @@ func (s *scenarioResult) busyTable() [][]string {
 			fmt.Sprintf("%.0f %%", 100*median(func(x sample) float64 { return x.UserShare })),
 			fmt.Sprintf("%.1f", median(func(x sample) float64 { return x.CoreMicros })),
 			fmt.Sprintf("%.0f", median(func(x sample) float64 { return x.PerSecond })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return x.P50 })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return x.P99 })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return x.P999 })),
+			latency(median(func(x sample) float64 { return x.P50 })),
+			latency(median(func(x sample) float64 { return x.P99 })),
+			latency(median(func(x sample) float64 { return x.P999 })),
 			fmt.Sprintf("%.3f", median(func(x sample) float64 { return x.Voluntary })),
 			fmt.Sprintf("%.3f %%", 100*median(func(x sample) float64 { return x.Reuse })),
 			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSIdle) })),
@@ -139,6 +145,15 @@ func (s *scenarioResult) busyTable() [][]string {
 		})
 	}
 	return rows
+}
+
+// latency returns a number of microseconds as text; 0 means that it was not
+// measured, as h2load does not.
+func latency(us float64) string {
+	if us == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f", us)
 }
 
 // idleTable has a row for each peer of a scenario that measures memory.

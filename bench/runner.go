@@ -22,7 +22,9 @@ type bench struct {
 	proxyCPUs []int
 	loadCPUs  []int // of load generator and origins
 	origin    *helper
-	origins   []string  // addresses
+	origins   []string // addresses
+	certs     certificates
+	h2load    string    // program; "" if it is not installed
 	progress  io.Writer // a line for each measurement
 }
 
@@ -58,6 +60,7 @@ type sample struct {
 type scenarioResult struct {
 	scenario
 	Skipped string    `json:"skipped,omitempty"`
+	Lacking []string  `json:"lacking,omitempty"` // "peer: skipped: why"
 	Summary []summary `json:"summary,omitempty"`
 	Samples []sample  `json:"samples,omitempty"`
 }
@@ -73,6 +76,12 @@ func newBench(ctx context.Context, opts options, dir string, progress io.Writer)
 	}
 	b := &bench{opts: opts, dir: dir, progress: progress}
 	b.proxyCPUs, b.loadCPUs = splitCPUs(cpus, opts.cores)
+	if b.certs, err = newCertificates(dir); err != nil {
+		return nil, err
+	}
+	if program, err := findProgram(h2loadName); err == nil {
+		b.h2load = program
+	}
 	if b.origin, err = startHelper("run-origin", b.loadCPUs); err != nil {
 		return nil, err
 	}
@@ -103,11 +112,11 @@ func splitCPUs(cpus []int, cores int) (proxy, load []int) {
 // verifyPeers starts each peer once and checks that it does what all do.
 func (b *bench) verifyPeers(ctx context.Context, peers []peer) error {
 	for i := range peers {
-		run, err := peers[i].start(ctx, b.setup(1), b.proxyCPUs)
+		run, err := peers[i].start(ctx, b.setup(&scenario{conns: 1}), b.proxyCPUs)
 		if err != nil {
 			return err
 		}
-		err = verify(run.addr, len(b.origins))
+		err = verify(access{}, run.addr, len(b.origins))
 		run.close()
 		if err != nil {
 			return fmt.Errorf("%s does not do the same work as the others: %w", peers[i].Name, err)
@@ -116,9 +125,12 @@ func (b *bench) verifyPeers(ctx context.Context, peers []peer) error {
 	return ctx.Err()
 }
 
-// setup returns what all peers have in common, for a number of connections.
-func (b *bench) setup(conns int) setup {
-	return setup{dir: b.dir, origins: b.origins, cores: b.opts.cores, conns: conns, descriptors: b.opts.descriptors}
+// setup returns what all peers have in common in a scenario.
+func (b *bench) setup(s *scenario) setup {
+	return setup{
+		dir: b.dir, origins: b.origins, cores: b.opts.cores, conns: s.conns * max(1, s.streams), descriptors: b.opts.descriptors,
+		access: s.access(), certs: b.certs,
+	}
 }
 
 // runScenario measures all peers in each round.
@@ -128,6 +140,11 @@ func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scen
 		result.Skipped = fmt.Sprintf("needs %d file descriptors, but the limit is %d", need, b.opts.descriptors)
 		return result, nil
 	}
+	if s.streams > 0 && b.h2load == "" {
+		result.Skipped = "needs h2load, which is not installed"
+		return result, nil
+	}
+	peers = result.able(peers)
 	rounds := b.opts.rounds
 	if s.maxRounds > 0 {
 		rounds = min(rounds, s.maxRounds)
@@ -141,6 +158,19 @@ func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scen
 	}
 	result.Summary = summarize(names(peers), result.Samples)
 	return result, nil
+}
+
+// able returns those of peers that can run the scenario, and notes the others.
+func (r *scenarioResult) able(peers []peer) []peer {
+	var able []peer
+	for _, p := range peers {
+		if why := p.cannot(r.scenario); why != "" {
+			r.Lacking = append(r.Lacking, p.Name+": skipped: "+why)
+		} else {
+			able = append(able, p)
+		}
+	}
+	return able
 }
 
 // runRound measures each peer once, in the order of the round.
@@ -175,12 +205,12 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 	bound := b.opts.duration + b.opts.idleWait + time.Minute
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, errors.New("the measurement does not come to its end"))
 	defer cancel()
-	run, err := p.start(ctx, b.setup(s.conns), b.proxyCPUs)
+	run, err := p.start(ctx, b.setup(&s), b.proxyCPUs)
 	if err != nil {
 		return sample{}, err
 	}
 	defer run.close()
-	if err := verify(run.addr, len(b.origins)); err != nil {
+	if err := verify(s.access(), run.addr, len(b.origins)); err != nil {
 		return sample{}, err
 	}
 	pids, err := processTree(run.cmd.Process.Pid)
@@ -193,6 +223,9 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 	}
 	defer load.close()
 	m := measurement{bench: b, pids: pids, load: load}
+	if s.streams > 0 {
+		m.h2load = &h2load{program: b.h2load, url: s.access().scheme() + "://" + run.addr + s.target(), s: s, cpus: b.loadCPUs}
+	}
 	if m.out.RSSIdle, err = residentMemory(pids); err != nil {
 		return sample{}, err
 	}
@@ -216,6 +249,7 @@ func (b *bench) job(s scenario, addr string) loadJob {
 		Response: s.response,
 		NewConn:  s.newConn,
 		Idle:     s.idle,
+		Access:   s.access(),
 		Warmup:   min(b.opts.duration/4, 500*time.Millisecond),
 		Duration: b.opts.duration,
 	}
@@ -226,11 +260,20 @@ type measurement struct {
 	*bench
 	pids []int // of the peer
 	load *helper
-	out  sample
+
+	h2load *h2load    // loads in the place of load, if not nil
+	warm   loadReport // of h2load
+
+	out sample
 }
 
 // connect hands the job to the load program, which returns connected and warm.
 func (m *measurement) connect(ctx context.Context, job loadJob) error {
+	if m.h2load != nil {
+		warm, err := m.h2load.warmUp(ctx, job.Warmup)
+		m.warm, m.out.Errors, m.out.Error = warm, warm.Errors, warm.Error
+		return err
+	}
 	line, err := json.Marshal(job)
 	if err != nil {
 		return err
@@ -267,8 +310,8 @@ func (m *measurement) busy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var report loadReport
-	if err := m.load.ask(ctx, loadGo, &report); err != nil {
+	report, err := m.run(ctx)
+	if err != nil {
 		return err
 	}
 	after, err := m.read(ctx)
@@ -288,6 +331,15 @@ func (m *measurement) busy(ctx context.Context) error {
 	m.out.Reuse = 1 - float64(m.out.Accepts)/float64(report.Requests)
 	m.out.RSSLoaded, err = residentMemory(m.pids)
 	return err
+}
+
+// run does the measured phase.
+func (m *measurement) run(ctx context.Context) (report loadReport, err error) {
+	if m.h2load != nil {
+		return m.h2load.during(ctx, m.opts.duration, m.warm)
+	}
+	err = m.load.ask(ctx, loadGo, &report)
+	return report, err
 }
 
 // setCosts divides what was used by the number of requests.

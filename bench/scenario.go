@@ -21,6 +21,9 @@ type scenario struct {
 	post     int   // bytes of request body; 0 means GET
 	response int64 // bytes of response body
 	newConn  bool  // a new connection for each request
+	tls      bool  // TLS 1.3
+	h2       bool  // HTTP/2
+	streams  int   // HTTP/2: requests at a time on each connection, by h2load
 	idle     bool  // measure memory of idle connections instead of CPU
 
 	optional  bool // runs only if named by --scenario
@@ -35,8 +38,17 @@ var scenarios = []scenario{
 	{Name: "body-1MiB", What: "GET, 8 kept connections, 1 MiB response", conns: 8, response: 1 << 20},
 	{Name: "body-100MiB", What: "GET, 2 kept connections, 100 MiB response", conns: 2, response: 100 << 20, optional: true},
 	{Name: "new-conn-64", What: "GET, a new connection for each request, 64 at a time, 100 byte response", conns: 64, response: 100, newConn: true, optional: true},
+	{Name: "tls-h1-64", What: "GET over TLS 1.3, 64 kept connections, 100 byte response", conns: 64, response: 100, tls: true},
+	{Name: "tls-handshake", What: "GET, a new connection and full TLS 1.3 handshake for each request, 16 at a time, 100 byte response", conns: 16, response: 100, tls: true, newConn: true},
+	{Name: "h2-16x32", What: "GET over HTTP/2 and TLS 1.3, 16 connections of 32 streams, 100 byte response", conns: 16, response: 100, tls: true, h2: true, streams: 32},
+	{Name: "h2c-16x32", What: "GET over HTTP/2 without TLS, 16 connections of 32 streams, 100 byte response", conns: 16, response: 100, h2: true, streams: 32},
 	{Name: "idle-10000", What: "memory of 10,000 idle connections after one GET on each", conns: 10_000, response: 100, idle: true, maxRounds: 1},
+	{Name: "idle-tls-10000", What: "memory of 10,000 idle TLS connections after one GET on each", conns: 10_000, response: 100, tls: true, idle: true, maxRounds: 1},
+	{Name: "idle-h2-10000", What: "memory of 10,000 idle HTTP/2 connections over TLS after one GET on each", conns: 10_000, response: 100, tls: true, h2: true, idle: true, maxRounds: 1},
 }
+
+// access returns how clients reach the proxy.
+func (s *scenario) access() access { return access{TLS: s.tls, H2: s.h2} }
 
 // quickScenario is the one that --quick runs if none is named.
 const quickScenario = "h1-64-100B"
@@ -98,6 +110,8 @@ const (
 	hostWanted = "bench.example"
 )
 
+const userAgent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+
 // request returns the bytes of one request, with a head of the size that a
 // browser sends.
 func (s *scenario) request() []byte {
@@ -105,8 +119,14 @@ func (s *scenario) request() []byte {
 	if s.newConn {
 		connection = "close"
 	}
-	return buildRequest("/b/"+strconv.FormatInt(s.response, 10), connection, s.post)
+	if s.h2 {
+		return h2Request(s.target(), s.access().scheme())
+	}
+	return buildRequest(s.target(), connection, s.post)
 }
+
+// target returns what every request asks for.
+func (s *scenario) target() string { return "/b/" + strconv.FormatInt(s.response, 10) }
 
 // buildRequest returns a request for target, a POST if post, the bytes of its
 // body, is not 0.
@@ -118,7 +138,7 @@ func buildRequest(target, connection string, post int) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", method, target)
 	b.WriteString("Host: " + hostSent + "\r\n" +
-		"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n" +
+		"User-Agent: " + userAgent + "\r\n" +
 		"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n" +
 		"Accept-Language: en-GB,en;q=0.5\r\n" +
 		"Accept-Encoding: gzip, deflate, br\r\n" +

@@ -132,7 +132,7 @@ func (a *CAs) update(look func(*watched) (bool, error)) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var errs []error
-	dirty := false
+	var fresh []string
 	for _, w := range a.files {
 		changed, err := look(w)
 		if err != nil {
@@ -141,13 +141,15 @@ func (a *CAs) update(look func(*watched) (bool, error)) error {
 			errs = append(errs, err)
 		}
 		if changed {
-			dirty = true
-			a.reloads.Add(1)
-			a.cfg.Logger.Info("authorities reloaded", "file", w.files[0])
+			fresh = append(fresh, w.files[0])
 		}
 	}
-	if dirty {
+	if len(fresh) > 0 {
 		a.publishLocked()
+	}
+	for _, name := range fresh { // only now is it true
+		a.reloads.Add(1)
+		a.cfg.Logger.Info("authorities reloaded", "file", name)
 	}
 	return errors.Join(errs...)
 }

@@ -133,7 +133,7 @@ func (s *Store) update(look func(*watched) (bool, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	dirty := false
+	var fresh []int // of the Pairs
 	for i, w := range s.files {
 		changed, err := look(w)
 		if err != nil {
@@ -142,13 +142,15 @@ func (s *Store) update(look func(*watched) (bool, error)) error {
 			errs = append(errs, err)
 		}
 		if changed {
-			dirty = true
-			s.reloads.Add(1)
-			s.cfg.Logger.Info("certificate reloaded", "file", w.files[0], "expires", s.certs[i].Leaf.NotAfter)
+			fresh = append(fresh, i)
 		}
 	}
-	if dirty {
+	if len(fresh) > 0 {
 		s.index.Store(newIndex(s.certs))
+	}
+	for _, i := range fresh { // only now is it true
+		s.reloads.Add(1)
+		s.cfg.Logger.Info("certificate reloaded", "file", s.cfg.Pairs[i].Cert, "expires", s.certs[i].Leaf.NotAfter)
 	}
 	s.warnLocked(time.Now())
 	return errors.Join(errs...)

@@ -4,8 +4,8 @@
 // Package health finds out whether backends work by probing them (active
 // health checks).
 //
-// A [Checker] probes one address once; [TCPChecker] is one. A [Monitor] runs a
-// Checker against a set of addresses at an interval and applies thresholds, so
+// A [Checker] probes one address once: [TCPChecker] by connecting, [GRPCChecker]
+// by asking gRPC's health service. A [Monitor] runs a Checker against a set of addresses at an interval and applies thresholds, so
 // that a single lost packet need not take a backend out:
 //
 //	m, err := health.NewMonitor(&health.TCPChecker{}, health.Config{}, func(changes []health.Change) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/belay-proxy/belay/health"
 )
@@ -41,4 +42,19 @@ func ExampleNewMonitor() {
 	// Output:
 	// 10.0.0.2:8080 healthy: false because: connection refused
 	// 10.0.0.1:8080 healthy: true
+}
+
+// Every 5 seconds each backend is asked for the service that it is used for.
+func ExampleGRPCChecker() {
+	checker := &health.GRPCChecker{Service: "shop.Orders"}
+	m, err := health.NewMonitor(checker, health.Config{Interval: 5 * time.Second}, func(changes []health.Change) {
+		for _, c := range changes {
+			fmt.Println(c.Addr, "healthy:", c.Healthy, "because:", c.Err) // "because: server is NOT_SERVING"
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	m.Set([]string{"10.0.0.1:50051", "10.0.0.2:50051"})
+	// Then m.Run(ctx), until ctx ends.
 }

@@ -38,7 +38,8 @@ type Config struct {
 	// means 64 KiB; at least that, as less cannot be enforced from the start.
 	StreamWindow int
 
-	// MaxStreamWindow is how far the window of a stream may grow, in bytes.
+	// MaxStreamWindow is how far the window of a stream may grow, in bytes, as
+	// far as ConnWindow leaves room for other streams.
 	// Zero means 1 MiB; at most 16 MiB.
 	MaxStreamWindow int
 

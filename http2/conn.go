@@ -50,6 +50,7 @@ type conn struct {
 	sendWindow  int64
 	recvWindow  int64 // what the peer may still send us
 	recvUnsent  int64 // consumed, and not yet given back by WINDOW_UPDATE
+	grown       int64 // by how much the windows of streams have grown together
 	peer        peerSettings
 	settingsAck bool // ours have been acknowledged
 

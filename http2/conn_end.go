@@ -226,7 +226,9 @@ func (c *conn) look(now time.Time) (idle bool, err error) {
 	if c.quiet.pinged.IsZero() {
 		due(c.quiet.since, c.cfg.PingInterval)
 	}
-	c.in.arm(next) // with mu held, so that endLocked has the last word
+	if !c.closing {
+		c.in.arm(next) // with mu held, so that endLocked has the last word
+	}
 	return idle, err
 }
 

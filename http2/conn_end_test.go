@@ -97,12 +97,12 @@ func TestServerTimes(t *testing.T) {
 		}, "44s ENHANCE_YOUR_CALM"},
 		{"PING is answered", Config{PingInterval: 10 * time.Second}, func(s *served) {
 			s.send(hello())
-			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/1m", ":authority=h"))
-			for range 6 {
+			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/55s", ":authority=h"))
+			for range 5 {
 				s.until("PING")
 				s.send(appendPing(nil, flagAck, pingData))
 			}
-		}, "2m15s NO_ERROR"},
+		}, "2m10s NO_ERROR"},
 		{"no PING without requests", Config{PingInterval: 10 * time.Second}, func(s *served) { s.send(hello()) }, "1m15s NO_ERROR"},
 	}
 	for _, tt := range tests {

@@ -183,8 +183,8 @@ func (r *headReader) finishRequest(req *header.Request, ended bool) string {
 	case !header.ValidName(r.method):
 		return "invalid method"
 	case connect && r.seen&seenProtocol == 0:
-		// RFC 9113 section 8.5
-		if r.seen != seenMethod|seenAuthority || !header.ValidHost(r.authority) {
+		// RFC 9113 section 8.5; the port is not optional (RFC 9110 section 9.3.6)
+		if r.seen != seenMethod|seenAuthority || !header.ValidHost(r.authority) || !hasPort(r.authority) {
 			return "malformed CONNECT"
 		}
 	case r.seen&always != always, r.seen&seenProtocol != 0 && !connect:
@@ -219,6 +219,12 @@ func (r *headReader) finishRequest(req *header.Request, ended bool) string {
 		req.Fields.AddValid("cookie", string(r.cookie))
 	}
 	return ""
+}
+
+// hasPort reports whether a valid host names a port.
+func hasPort(host string) bool {
+	i := strings.LastIndexByte(host, ':')
+	return i >= 0 && i+1 < len(host) && host[len(host)-1] != ']'
 }
 
 // validPath reports whether path can be the target of a request of HTTP/1 as

@@ -29,6 +29,7 @@ type frameReader struct {
 	reads   int       // that have returned something
 	small   [64]byte  // what an idle connection waits with instead of buf
 	armed   time.Time // the read deadline; zero if there is none
+	fired   bool      // it is past
 }
 
 // next returns the next frame. Its payload is valid until the following call.
@@ -80,7 +81,7 @@ func (f *frameReader) fill() error {
 		case !isTimeout(err):
 			return err
 		}
-		f.armed = time.Time{}
+		f.fired = true
 	}
 }
 
@@ -128,8 +129,8 @@ func (f *frameReader) release() {
 // that there is no need. So deadlines that move on with every request cost
 // nothing.
 func (f *frameReader) arm(due time.Time) {
-	if !due.IsZero() && (f.armed.IsZero() || due.Before(f.armed)) {
-		f.armed = due
+	if f.fired || !due.IsZero() && (f.armed.IsZero() || due.Before(f.armed)) {
+		f.armed, f.fired = due, false
 		f.nc.SetReadDeadline(due)
 	}
 }

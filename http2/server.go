@@ -29,6 +29,9 @@ func NewServerConn(nc net.Conn, cfg *Config, early []byte, handle func(*ServerSt
 	c.init(nc, cfg, true)
 	c.conn.onHead = c.onHead
 	c.in.early(early)
+	first := c.settings() // before anything that Drain or Kill may send
+	b := c.outLocked(len(first))
+	b.B = append(b.B, first...)
 	return c
 }
 
@@ -43,7 +46,10 @@ func (c *ServerConn) Serve() {
 		defer close(flushed)
 		c.flushLoop()
 	}()
-	err := c.serve()
+	err := c.in.preface()
+	if err == nil {
+		err = c.readLoop()
+	}
 	if err == errOver {
 		err = nil
 	}
@@ -55,20 +61,6 @@ func (c *ServerConn) Serve() {
 	c.handled.Wait()
 	close(c.closed)
 	c.cfg.OnClose(c.outcome())
-}
-
-// serve reads until the connection ends.
-func (c *ServerConn) serve() error {
-	first := c.settings()
-	c.mu.Lock()
-	b := c.outLocked(len(first))
-	b.B = append(b.B, first...)
-	c.flushable.Signal()
-	c.mu.Unlock()
-	if err := c.in.preface(); err != nil {
-		return err
-	}
-	return c.readLoop()
 }
 
 // onHead takes a complete header block of the client: a request, or trailers.

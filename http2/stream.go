@@ -176,5 +176,6 @@ func (s *stream) finish() {
 	if unread := s.queue.release(); unread > 0 {
 		c.giveBackLocked(nil, int64(unread))
 	}
+	s.ungrowLocked()
 	c.mu.Unlock()
 }

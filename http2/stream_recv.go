@@ -160,9 +160,32 @@ func (s *stream) growLocked() int64 {
 	if !quick || s.recvMax >= limit {
 		return 0
 	}
-	grow := min(s.recvMax, limit-s.recvMax)
+	grow := min(s.recvMax, limit-s.recvMax, s.c.roomToGrow()-s.c.grown)
+	if grow <= 0 {
+		return 0
+	}
 	s.recvMax += grow
+	s.c.grown += grow
 	return grow
+}
+
+// roomToGrow returns by how much the windows of all streams may grow together,
+// in bytes. What a stream holds unread is taken from the window of the
+// connection, so streams whose readers are slow must not be able to fill it:
+// enough is left for the first window of every other stream or, if the
+// connection has no window for that, a quarter.
+func (c *conn) roomToGrow() int64 {
+	cfg := c.cfg
+	return max(int64(cfg.ConnWindow)-int64(cfg.MaxStreams)*int64(cfg.StreamWindow), int64(cfg.ConnWindow)/4*3)
+}
+
+// ungrowLocked gives back by how much the window of the stream has grown, when
+// its user is done.
+func (s *stream) ungrowLocked() {
+	if grown := s.recvMax - int64(s.c.cfg.StreamWindow); grown > 0 {
+		s.c.grown -= grown
+		s.recvMax -= grown
+	}
 }
 
 // growTime is the time in which a stream has to use up half its window for

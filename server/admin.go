@@ -39,12 +39,8 @@ func (h *host) serveHealth(w http.ResponseWriter, _ *http.Request) {
 // serveReady says whether new connections should be sent here: not before all
 // services accept, and no more once a shutdown has begun.
 func (h *host) serveReady(w http.ResponseWriter, _ *http.Request) {
-	phase := h.currentPhase()
-	accepts := phase == PhaseRunning || phase == PhaseUpgrading
-	if accepts && h.run.orders.stop.Err() != nil {
-		accepts, phase = false, PhaseDraining // it is about to begin
-	}
-	if !accepts {
+	phase := h.effectivePhase()
+	if phase != PhaseRunning && phase != PhaseUpgrading {
 		h.verdict(w, http.StatusServiceUnavailable, string(phase))
 		return
 	}

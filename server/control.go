@@ -100,7 +100,7 @@ func (h *host) status() control.Status {
 	sock, _ := h.run.upgradePath()
 	st := control.Status{
 		Program: programName(), Version: version(), PID: os.Getpid(), UID: h.startUID, GID: h.startGID, Groups: h.startGroups,
-		Phase: string(h.currentPhase()), Started: h.began, Uptime: time.Since(h.began).Seconds(),
+		Phase: string(h.effectivePhase()), Started: h.began, Uptime: time.Since(h.began).Seconds(),
 		Executable: executable, Args: os.Args, Directory: h.startDir, Daemon: h.child != nil,
 		ConfFile: absolute(h.startDir, h.cfg.Options.ConfFile), PIDFile: h.pidPath, UpgradeSock: sock,
 		Listeners: []control.Listener{}, Requests: h.run.requests(), Drain: h.run.drainProgress(),
@@ -120,6 +120,15 @@ func (h *host) status() control.Status {
 		}
 	}
 	return st
+}
+
+// effectivePhase returns the phase, or the next one if it is about to begin.
+func (h *host) effectivePhase() Phase {
+	p := h.currentPhase()
+	if (p == PhaseRunning || p == PhaseUpgrading) && (h.superseded.Load() || h.run.orders.stop.Err() != nil) {
+		return PhaseDraining
+	}
+	return p
 }
 
 // requests counts the requests of all handlers, each once though it may serve

@@ -132,7 +132,11 @@ func (h *host) leave() {
 	for _, s := range []*httpServer{h.control, h.admin} {
 		s.close()
 	}
-	if err := h.pidFile.Remove(); err != nil {
+	end := h.pidFile.Remove
+	if h.superseded.Load() {
+		end = h.pidFile.Leave // the new process may not have written it yet
+	}
+	if err := end(); err != nil {
 		h.log.Warn("the pid file could not be removed", "err", err)
 	}
 }

@@ -96,6 +96,7 @@ func (r *run) bind() error {
 		return err
 	}
 	if err := r.host.activate(&in); err != nil {
+		in.Close()
 		return err
 	}
 	var errs []error

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/sdnotify"
 )
 
 // progressEvery is the time between two lines in the log that say how far a
@@ -175,7 +177,9 @@ func (r *run) await(ctx context.Context, done <-chan struct{}, progress func() s
 		case <-late:
 			return false
 		case <-ticker.C:
-			r.log.Info(progress())
+			text := progress()
+			r.log.Info(text)
+			r.host.tell(func(n *sdnotify.Notifier) error { return n.Status(text) })
 		}
 	}
 }

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/pidfile"
 )
 
 // A manager is a fake service manager.
@@ -76,6 +79,65 @@ func TestNotify(t *testing.T) {
 	syscall.Kill(pid, syscall.SIGTERM)
 	m.wait("STOPPING=1")
 	b.waitGone(pid)
+}
+
+// TestUpgradeOfDaemon checks what the rest of the system sees of an upgrade: the
+// pid file and the service manager follow the new process, with rights given up
+// and without.
+func TestUpgradeOfDaemon(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, conf, user string }{
+		{"same user", hostConf, ""},
+		{"default paths", "error_log: ${}/log\n", ""},
+		{"other user", hostConf, "65532"},
+		{"other user, default paths", "error_log: ${}/log\n", "65532"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.user != "" && os.Geteuid() != 0 {
+				t.Skip("needs root")
+			}
+			t.Parallel()
+			b := newBox(t)
+			if err := os.Chmod(b.dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			m := b.manager()
+			if err := os.Chmod(b.path("notify"), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			old := b.daemon("-c", b.conf(tt.conf+"user: "+tt.user+"\n"))
+			m.wait("READY=1")
+			syscall.Kill(old, syscall.SIGQUIT)
+			pid := b.daemon("-u", "-c", b.path("conf.yaml"))
+			if pid == old {
+				t.Fatalf("the pid file still has process %d", old)
+			}
+			if got := m.wait("READY=1"); !slices.Contains(got, fmt.Sprintf("MAINPID=%d", pid)) {
+				t.Errorf("ready: %q, want MAINPID=%d", got, pid)
+			}
+			b.waitGone(old)
+			if now := b.pid(); now != pid {
+				t.Errorf("after the end of the old process the pid file has %d, want %d", now, pid)
+			}
+			c := b.dial()
+			send(t, c, "a")
+			receive(t, c, 'a')
+			c.Close()
+			for _, text := range m.seen {
+				if strings.Contains(text, "STOPPING=1") {
+					t.Errorf("%q was sent by the old process", text)
+				}
+			}
+			syscall.Kill(pid, syscall.SIGTERM)
+			m.wait("STOPPING=1")
+			b.waitGone(pid)
+			for _, file := range []string{"pid", "run/" + hostProgram + ".pid"} {
+				if _, err := pidfile.Read(b.path(file)); !errors.Is(err, pidfile.ErrNotRunning) {
+					t.Errorf("pid file %s: %v, want that it is not running", file, err)
+				}
+			}
+		})
+	}
 }
 
 // TestWatchdog checks that signs of life come, but not while the program is not

@@ -74,7 +74,9 @@ type Config struct {
 	Limits http1.Limits
 
 	// HTTP2 has the limits of connections over HTTP/2. Its timeouts are
-	// those above, or a peer's.
+	// those above, or a peer's. Zero for its ConnWindow means 16 MiB: clients
+	// that are slow to take a response must not hold up others, whose
+	// responses share the connection.
 	HTTP2 http2.Config
 }
 
@@ -106,6 +108,7 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 50*time.Second)
 	c.MaxIdlePerPeer = cmp.Or(c.MaxIdlePerPeer, 1024)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 8192)
+	c.HTTP2.ConnWindow = cmp.Or(c.HTTP2.ConnWindow, 16<<20)
 	c.HTTP2 = c.HTTP2.WithDefaults()
 	return c
 }

@@ -198,8 +198,14 @@ func TestDrain(t *testing.T) {
 	client := proxytest.NewClient(t, addr)
 	go func() { response <- client.Get("/") }()
 	<-arrived
+	idle, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer idle.Close()
 	p.Signal(syscall.SIGTERM)
-	p.Find(`msg=draining .*connections=1`)
+	p.Find(`msg="draining: \d connections?, 1 request, \d+ s left"`)
+	idle.Read(make([]byte, 1)) // ends when idle connections are ended
 	close(release)
 	res := <-response
 	res.Check(t, 200, "late")
@@ -336,7 +342,7 @@ func TestCommands(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		names = append(names, c.Name())
 	}
-	if want := []string{"demo", "proxy", "version"}; !slices.Equal(names, want) {
+	if want := []string{"demo", "proxy", "reload", "status", "stop", "upgrade", "version"}; !slices.Equal(names, want) {
 		t.Errorf("commands are %q, want %q", names, want)
 	}
 }

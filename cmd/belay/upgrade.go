@@ -38,7 +38,7 @@ if nothing had happened, and the exit code is 1.`,
   belay upgrade --binary /usr/local/bin/belay.new
   belay upgrade -- proxy --to 127.0.0.1:3001`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, st, err := f.find(cmd.Context())
+			c, st, err := f.find(cmd.Context())
 			if err != nil {
 				return failed(err)
 			}
@@ -48,7 +48,11 @@ if nothing had happened, and the exit code is 1.`,
 			if len(args) > 0 {
 				st.Args = append(st.Args[:1:1], args...)
 			}
-			return failed(upgrade(cmd.Context(), st, cmd.OutOrStdout(), cmd.ErrOrStderr()))
+			if err := upgrade(cmd.Context(), st, cmd.OutOrStdout(), cmd.ErrOrStderr()); err != nil {
+				return failed(fmt.Errorf("no upgrade: %w\n%s", err, afterFailure(cmd.Context(), c, st.PID)))
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "process %d has been replaced; it finishes what it has in hand\n", st.PID)
+			return failed(err)
 		},
 	}
 	f.add(cmd)
@@ -65,7 +69,7 @@ func upgrade(ctx context.Context, st control.Status, out, errOut io.Writer) erro
 	before, _ := os.Lstat(st.UpgradeSock)
 	cmd := newProcess(ctx, st, out, errOut)
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the new process: %w; process %d serves on", err, st.PID)
+		return fmt.Errorf("start the new process: %w", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }() // ends with the command, which waits for the new process
@@ -79,10 +83,32 @@ func upgrade(ctx context.Context, st control.Status, out, errOut io.Writer) erro
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("the new process has not taken over (%w); process %d serves on", err, st.PID)
+		return fmt.Errorf("the new process has not taken over: %w", err)
 	}
-	_, err = fmt.Fprintf(out, "process %d has been replaced; it finishes what it has in hand\n", st.PID)
-	return err
+	return nil
+}
+
+// afterFailure says what the old process does after an upgrade that has failed.
+// It may still be about to notice.
+func afterFailure(ctx context.Context, c *control.Client, pid int) string {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		st, err := c.Status(ctx)
+		switch {
+		case err != nil:
+			return fmt.Sprintf("process %d does not answer: %v", pid, err)
+		case st.Phase == "running":
+			return fmt.Sprintf("process %d serves on", pid)
+		case st.Phase != "upgrading":
+			return fmt.Sprintf("process %d is %s", pid, st.Phase)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Sprintf("process %d still waits for the new one", pid)
+		}
+	}
 }
 
 // newProcess returns the command that starts the new process, in the background

@@ -76,6 +76,7 @@ func TestFind(t *testing.T) {
 		{"one", []Status{serving}, Target{Program: "prog"}, fmt.Sprint(own)},
 		{"one drains", []Status{draining}, Target{Program: "prog"}, "999999998"},
 		{"old and new", []Status{serving, draining}, Target{Program: "prog"}, fmt.Sprint(own)},
+		{"during an upgrade", []Status{{PID: own, Phase: "upgrading"}, {PID: 999999999, Phase: "starting"}}, Target{Program: "prog"}, fmt.Sprint(own)},
 		{"the old one", []Status{serving, draining}, Target{Program: "prog", PID: 999999998}, "999999998"},
 		{"two", []Status{serving, {PID: 999999999, Phase: "running"}}, Target{Program: "prog"}, "several are running: processes "},
 		{"another", []Status{serving}, Target{Program: "prog", PID: 999999999}, "not running: no process 999999999"},

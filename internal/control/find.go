@@ -118,14 +118,25 @@ func (t Target) search(ctx context.Context) (found []process, err error) {
 			err = statusErr
 		}
 	}
-	// After an upgrade the old process is still there, for a while.
-	if serving := slices.DeleteFunc(slices.Clone(found), draining); len(serving) > 0 {
-		found = serving
+	// During an upgrade there are two, and after it the old one is still
+	// there, for a while.
+	best := len(phases)
+	for _, p := range found {
+		best = min(best, rank(p))
 	}
-	return found, err
+	return slices.DeleteFunc(found, func(p process) bool { return rank(p) > best }), err
 }
 
-func draining(p process) bool { return p.status.Phase == "draining" || p.status.Phase == "closing" }
+// phases are those of a process that is meant rather than others.
+var phases = []string{"running", "upgrading", "starting"}
+
+// rank returns how likely it is that a process is meant, 0 for the likeliest.
+func rank(p process) int {
+	if i := slices.Index(phases, p.status.Phase); i >= 0 {
+		return i
+	}
+	return len(phases)
+}
 
 // gone reports whether err means that nobody is there.
 func gone(err error) bool {
@@ -154,12 +165,14 @@ func sockets(programs []string, pid int) []string {
 }
 
 // Directories returns where the runtime directory of a program may be, by
-// whomever it was started.
+// whomever it was started. For a command of the service manager, that is what
+// the manager has made for the service.
 func Directories(program string) []string {
+	if made, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); made != "" {
+		return []string{made}
+	}
 	uid := strconv.Itoa(os.Geteuid())
-	made, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":") // by the service manager
 	dirs := []string{
-		made,
 		filepath.Join("/run", program),
 		filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), program),
 		filepath.Join("/run/user", uid, program),

@@ -166,6 +166,30 @@ func TestTakeOver(t *testing.T) {
 	checkRead(t, path, 0, ErrNotRunning)
 }
 
+// TestTakeOverOfLeft checks the case that the old process has ended between the
+// decision and Commit.
+func TestTakeOverOfLeft(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.pid")
+	old, err := Create(path, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := TakeOver(path, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	checkRead(t, path, os.Getpid(), ErrNotRunning)
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	checkRead(t, path, os.Getpid(), nil)
+	f.Remove()
+}
+
 func TestTakeOverOfNobody(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "p.pid")

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/belay-proxy/belay/proxytest"
@@ -22,7 +21,7 @@ import (
 
 // A waitingServer keeps every call until the client gives it up.
 type waitingServer struct {
-	testgrpc.UnimplementedTestServiceServer
+	testpb.UnimplementedTestServiceServer
 	began chan context.Context // of each call, once it has been received
 	ended chan error           // why its context ended
 }
@@ -43,21 +42,21 @@ func (s *waitingServer) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb
 	return nil, s.wait(ctx)
 }
 
-func (s *waitingServer) StreamingInputCall(stream testgrpc.TestService_StreamingInputCallServer) error {
+func (s *waitingServer) StreamingInputCall(stream testpb.TestService_StreamingInputCallServer) error {
 	if _, err := stream.Recv(); err != nil {
 		return err
 	}
 	return s.wait(stream.Context())
 }
 
-func (s *waitingServer) StreamingOutputCall(_ *testpb.StreamingOutputCallRequest, stream testgrpc.TestService_StreamingOutputCallServer) error {
+func (s *waitingServer) StreamingOutputCall(_ *testpb.StreamingOutputCallRequest, stream testpb.TestService_StreamingOutputCallServer) error {
 	if err := stream.Send(&testpb.StreamingOutputCallResponse{}); err != nil {
 		return err
 	}
 	return s.wait(stream.Context())
 }
 
-func (s *waitingServer) FullDuplexCall(stream testgrpc.TestService_FullDuplexCallServer) error {
+func (s *waitingServer) FullDuplexCall(stream testpb.TestService_FullDuplexCallServer) error {
 	if _, err := stream.Recv(); err != nil {
 		return err
 	}
@@ -71,13 +70,13 @@ func (s *waitingServer) FullDuplexCall(stream testgrpc.TestService_FullDuplexCal
 // wait for the other. They return the error with which the call ends.
 var calls = []struct {
 	name string
-	run  func(context.Context, testgrpc.TestServiceClient) error
+	run  func(context.Context, testpb.TestServiceClient) error
 }{
-	{"unary", func(ctx context.Context, c testgrpc.TestServiceClient) error {
+	{"unary", func(ctx context.Context, c testpb.TestServiceClient) error {
 		_, err := c.EmptyCall(ctx, &testpb.Empty{})
 		return err
 	}},
-	{"client streaming", func(ctx context.Context, c testgrpc.TestServiceClient) error {
+	{"client streaming", func(ctx context.Context, c testpb.TestServiceClient) error {
 		stream, err := c.StreamingInputCall(ctx)
 		if err != nil {
 			return err
@@ -87,7 +86,7 @@ var calls = []struct {
 		}
 		return stream.RecvMsg(&testpb.StreamingInputCallResponse{}) // without half-close
 	}},
-	{"server streaming", func(ctx context.Context, c testgrpc.TestServiceClient) error {
+	{"server streaming", func(ctx context.Context, c testpb.TestServiceClient) error {
 		stream, err := c.StreamingOutputCall(ctx, &testpb.StreamingOutputCallRequest{})
 		if err != nil {
 			return err
@@ -98,7 +97,7 @@ var calls = []struct {
 		_, err = stream.Recv()
 		return err
 	}},
-	{"both streaming", func(ctx context.Context, c testgrpc.TestServiceClient) error {
+	{"both streaming", func(ctx context.Context, c testpb.TestServiceClient) error {
 		stream, err := c.FullDuplexCall(ctx)
 		if err != nil {
 			return err
@@ -130,8 +129,8 @@ func receive[T any](t testing.TB, what string, c <-chan T) (v T) {
 func TestCancel(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	server := newWaitingServer()
-	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testgrpc.RegisterTestServiceServer(s, server) }))
-	client := testgrpc.NewTestServiceClient(dial(t, addr))
+	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testpb.RegisterTestServiceServer(s, server) }))
+	client := testpb.NewTestServiceClient(dial(t, addr))
 	for _, call := range calls {
 		t.Run(call.name, func(t *testing.T) {
 			for range 5 {
@@ -158,8 +157,8 @@ func TestCancel(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	server := newWaitingServer()
-	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testgrpc.RegisterTestServiceServer(s, server) }))
-	client := testgrpc.NewTestServiceClient(dial(t, addr))
+	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testpb.RegisterTestServiceServer(s, server) }))
+	client := testpb.NewTestServiceClient(dial(t, addr))
 	for _, call := range calls {
 		t.Run(call.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -183,12 +182,12 @@ func TestDeadline(t *testing.T) {
 func TestClientLeaves(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	server := newWaitingServer()
-	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testgrpc.RegisterTestServiceServer(s, server) }))
+	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testpb.RegisterTestServiceServer(s, server) }))
 	leaver, stayer := dial(t, addr), dial(t, addr)
 	results := make(chan error, 10*len(calls))
 	start := func(cc *grpc.ClientConn, ctx context.Context) {
 		for _, call := range calls {
-			go func() { results <- call.run(ctx, testgrpc.NewTestServiceClient(cc)) }()
+			go func() { results <- call.run(ctx, testpb.NewTestServiceClient(cc)) }()
 		}
 		for range calls {
 			receive(t, "call at the server", server.began)
@@ -220,8 +219,8 @@ func TestServerLeaves(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	server := newWaitingServer()
 	var gs *grpc.Server
-	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { gs = s; testgrpc.RegisterTestServiceServer(s, server) }))
-	client := testgrpc.NewTestServiceClient(dial(t, addr))
+	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { gs = s; testpb.RegisterTestServiceServer(s, server) }))
+	client := testpb.NewTestServiceClient(dial(t, addr))
 	results := make(chan error, len(calls))
 	for _, call := range calls {
 		go func() { results <- call.run(patient(t), client) }()

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/grpclog"
 	"google.golang.org/grpc/interop"
 
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/belay-proxy/belay/proxytest"
 )
@@ -45,8 +45,8 @@ type interopCase struct {
 }
 
 // onService makes a case of a function of package interop.
-func onService(f func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption), opts ...grpc.CallOption) func(context.Context, *grpc.ClientConn) {
-	return func(ctx context.Context, cc *grpc.ClientConn) { f(ctx, testgrpc.NewTestServiceClient(cc), opts...) }
+func onService(f func(context.Context, testpb.TestServiceClient, ...grpc.CallOption), opts ...grpc.CallOption) func(context.Context, *grpc.ClientConn) {
+	return func(ctx context.Context, cc *grpc.ClientConn) { f(ctx, testpb.NewTestServiceClient(cc), opts...) }
 }
 
 // zipped compresses the messages of a call. The server does the same.
@@ -72,10 +72,10 @@ var interopCases = []interopCase{
 	{"custom_metadata", onService(interop.DoCustomMetadata)},
 	{"unimplemented_method", interop.DoUnimplementedMethod},
 	{"unimplemented_service", func(ctx context.Context, cc *grpc.ClientConn) {
-		interop.DoUnimplementedService(ctx, testgrpc.NewUnimplementedServiceClient(cc))
+		interop.DoUnimplementedService(ctx, testpb.NewUnimplementedServiceClient(cc))
 	}},
 	{"orca_per_rpc", func(ctx context.Context, cc *grpc.ClientConn) {
-		interop.DoORCAPerRPCTest(ctx, testgrpc.NewTestServiceClient(cc))
+		interop.DoORCAPerRPCTest(ctx, testpb.NewTestServiceClient(cc))
 	}},
 	{"large_unary_compressed", onService(interop.DoLargeUnaryCall, zipped)},
 	{"client_streaming_compressed", onService(interop.DoClientStreaming, zipped)},

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/interop"
 	"google.golang.org/grpc/orca"
 
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
@@ -55,7 +55,7 @@ func serveGRPC(t testing.TB, register func(*grpc.Server), opts ...grpc.ServerOpt
 func serveInterop(t testing.TB) (addr string) {
 	t.Helper()
 	return serveGRPC(t, func(s *grpc.Server) {
-		testgrpc.RegisterTestServiceServer(s, interop.NewTestServer())
+		testpb.RegisterTestServiceServer(s, interop.NewTestServer())
 	}, orca.CallMetricsServerOption(nil))
 }
 

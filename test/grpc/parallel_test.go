@@ -13,7 +13,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/belay-proxy/belay/proxytest"
@@ -21,14 +20,14 @@ import (
 
 // An echoServer sends back what it receives.
 type echoServer struct {
-	testgrpc.UnimplementedTestServiceServer
+	testpb.UnimplementedTestServiceServer
 }
 
 func (echoServer) UnaryCall(_ context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 	return &testpb.SimpleResponse{Payload: req.Payload}, nil
 }
 
-func (echoServer) FullDuplexCall(stream testgrpc.TestService_FullDuplexCallServer) error {
+func (echoServer) FullDuplexCall(stream testpb.TestService_FullDuplexCallServer) error {
 	for {
 		req, err := stream.Recv()
 		if err == io.EOF {
@@ -46,12 +45,12 @@ func (echoServer) FullDuplexCall(stream testgrpc.TestService_FullDuplexCallServe
 // all sizes up to several windows: each gets back its own bytes.
 func TestParallelStreams(t *testing.T) {
 	proxytest.CheckLeaks(t)
-	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testgrpc.RegisterTestServiceServer(s, echoServer{}) }))
+	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testpb.RegisterTestServiceServer(s, echoServer{}) }))
 	sizes := []int{0, 1, 100, 5_000, 40_000, 150_000}
 	var wg sync.WaitGroup
 	ctx := patient(t)
 	for c := range 3 {
-		client := testgrpc.NewTestServiceClient(dial(t, addr))
+		client := testpb.NewTestServiceClient(dial(t, addr))
 		for i := range 120 {
 			wg.Go(func() {
 				payload := bytes.Repeat([]byte{byte(c), byte(i), 7}, sizes[i%len(sizes)]/3)
@@ -70,7 +69,7 @@ func TestParallelStreams(t *testing.T) {
 	wg.Wait()
 }
 
-func echoUnary(ctx context.Context, client testgrpc.TestServiceClient, payload []byte) error {
+func echoUnary(ctx context.Context, client testpb.TestServiceClient, payload []byte) error {
 	res, err := client.UnaryCall(ctx, &testpb.SimpleRequest{Payload: &testpb.Payload{Body: payload}})
 	if err != nil {
 		return err
@@ -79,7 +78,7 @@ func echoUnary(ctx context.Context, client testgrpc.TestServiceClient, payload [
 }
 
 // echoStream sends messages while it reads the answers, then half-closes.
-func echoStream(ctx context.Context, client testgrpc.TestServiceClient, payload []byte) error {
+func echoStream(ctx context.Context, client testpb.TestServiceClient, payload []byte) error {
 	stream, err := client.FullDuplexCall(ctx)
 	if err != nil {
 		return err

@@ -5,13 +5,16 @@ package matrix
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/proxytest"
 )
 
@@ -46,7 +49,7 @@ func TestForwardingFields(t *testing.T) {
 		got := parseSeen(t, string(res.body))
 		via := "1.1 belay"
 		if m.Downstream == proxytest.H2 {
-			via = "2.0 belay"
+			via = "2 belay"
 		}
 		for name, want := range map[string]string{
 			"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "origin.test",
@@ -65,8 +68,8 @@ func TestHopByHop(t *testing.T) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if m.Upstream == proxytest.H1 {
 				w.Header().Set("Connection", "X-Mine")
+				w.Header().Set("Keep-Alive", "timeout=5")
 			}
-			w.Header().Set("Keep-Alive", "timeout=5")
 			w.Header().Set("Proxy-Authenticate", "Basic")
 			w.Header().Set("X-Mine", "1")
 			w.Header().Set("X-Kept", "1")
@@ -261,6 +264,48 @@ func TestMalformedH2Requests(t *testing.T) {
 			}
 			o.requests.Store(0)
 			_ = c.nc.Close()
+		}
+	})
+}
+
+// The same for the responses of origins: the client gets 502 and nothing of
+// them.
+func TestMalformedH2Responses(t *testing.T) {
+	cases := map[string][]string{
+		"connection":         {":status", "200", "connection", "close"},
+		"transfer-encoding":  {":status", "200", "transfer-encoding", "chunked"},
+		"upper case name":    {":status", "200", "X-Upper", "1"},
+		"line feed in value": {":status", "200", "x", "1\r\nsmuggled: 1"},
+		"line feed in name":  {":status", "200", "x\n", "1"},
+		"colon in name":      {":status", "200", "x:y", "1"},
+		"no status":          {"x", "1"},
+		"bad status":         {":status", "20"},
+		"line feed status":   {":status", "200\r\n"},
+		"status 101":         {":status", "101"},
+		"second status":      {":status", "200", ":status", "404"},
+		"pseudo of requests": {":status", "200", ":path", "/"},
+		"bad length":         {":status", "200", "content-length", "+1"},
+		"two lengths":        {":status", "200", "content-length", "1", "content-length", "2"},
+	}
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		if m.Upstream != proxytest.H2 {
+			t.Skip("test/h1corpus has the rules of HTTP/1")
+		}
+		for name, fields := range cases {
+			addr := newScript(t, func(nc net.Conn, _ int) {
+				c, err := acceptFrames(nc)
+				for err == nil {
+					var head frame
+					if head, err = c.request(); err == nil {
+						err = errors.Join(c.headers(head.stream, false, fields...), c.data(head.stream, true, "x"))
+					}
+				}
+			})
+			r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+			if res := r.get("/"); res.err != nil || res.StatusCode != 502 {
+				t.Errorf("%s: got %d, %q, %v; want 502", name, res.StatusCode, res.body, res.err)
+			}
+			r.wantKind(proxyerr.BadMessage)
 		}
 	})
 }

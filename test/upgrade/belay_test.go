@@ -88,6 +88,13 @@ func writeCert(file string) error {
 
 func (b *belay) path(name string) string { return filepath.Join(b.dir, name) }
 
+// writeConf writes a configuration file and returns its name.
+func (b *belay) writeConf(t *testing.T, text string) string {
+	t.Helper()
+	b.must(os.WriteFile(b.path("other.yaml"), []byte(text), 0o600))
+	return b.path("other.yaml")
+}
+
 // freeAddr returns an address on which nobody listens.
 func freeAddr(t *testing.T) string {
 	t.Helper()

@@ -152,8 +152,7 @@ func (c *Client) times() string {
 	return "before"
 }
 
-// get gets a content and checks it. first is called when the first byte of the
-// body is there.
+// get gets a content and checks it.
 func (c *Client) get(target, fields string, id, size uint64) error {
 	res, err := c.exchange("GET", target, fields, nil)
 	if err != nil {
@@ -279,8 +278,13 @@ func (c *Client) upload(ctx context.Context, pieces, size int, pause time.Durati
 	}
 	c.used++
 	got, err := io.ReadAll(res.Body)
-	if want := fmt.Sprintf("%d %x", pieces*size, h.Sum64()); err != nil || res.StatusCode != 200 || string(got) != want {
-		return fmt.Errorf("answer %d %q, %w, want %q", res.StatusCode, got, err, want)
+	switch want := fmt.Sprintf("%d %x", pieces*size, h.Sum64()); {
+	case err != nil:
+		return fmt.Errorf("read answer: %w", err)
+	case res.StatusCode != 200:
+		return fmt.Errorf("status %d", res.StatusCode)
+	case string(got) != want:
+		return fmt.Errorf("answer %q, want %q", got, want)
 	}
 	if res.Close {
 		c.close()
