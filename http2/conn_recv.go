@@ -219,6 +219,9 @@ func (c *conn) shiftWindowsLocked(by int64) error {
 		if s.sendWindow += by; s.sendWindow > maxWindow {
 			return &connError{FlowControlError, "stream window overflow"}
 		}
+		if s.sendWindow <= 0 {
+			c.waiting.remove(s)
+		}
 		s.enqueueLocked()
 	}
 	c.scheduleLocked()

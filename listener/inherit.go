@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -268,7 +269,7 @@ func adopt(cfg Config, s *inherited) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	network, addr := l.cfg.network()
+	network, _ := l.cfg.network()
 	raw, err := s.file.SyscallConn()
 	if err == nil {
 		err = setInherited(raw, network, l.cfg)
@@ -278,15 +279,32 @@ func adopt(cfg Config, s *inherited) (*Listener, error) {
 	}
 	l.ln = s.ln
 	l.shared.Store(true)
-	if network == "unix" && !strings.HasPrefix(addr, "@") {
-		l.unix = &socketFile{path: addr}
-		if l.unix.info, err = os.Lstat(addr); err == nil {
-			err = os.Chmod(addr, l.cfg.Mode)
-		}
-		return l, err
+	if network != "unix" {
+		l.prepare = prepareInherited(l.cfg.KeepAlive)
+		return l, nil
 	}
-	l.prepare = prepareInherited(l.cfg.KeepAlive)
-	return l, nil
+	if path := s.ln.Addr().String(); !strings.HasPrefix(path, "@") {
+		l.unix, err = adoptFile(path, l.cfg)
+	}
+	return l, err
+}
+
+// adoptFile returns the file of an inherited Unix socket, with the permissions
+// that cfg asks for. If it belongs to another user, it stays as it is.
+func adoptFile(path string, cfg Config) (*socketFile, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm() != cfg.Mode {
+		err = os.Chmod(path, cfg.Mode)
+		if errors.Is(err, fs.ErrPermission) {
+			cfg.Logger.Warn("socket keeps its permissions, because it belongs to another user", "listener", cfg.Name,
+				"mode", info.Mode().Perm().String(), "err", err)
+			err = nil
+		}
+	}
+	return &socketFile{path: path, info: info}, err
 }
 
 // prepareInherited returns what is to be done with each connection of an

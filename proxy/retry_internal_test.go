@@ -55,3 +55,27 @@ func TestRetryBudgetWindow(t *testing.T) {
 		}
 	})
 }
+
+// The state of a budget outlasts an upgrade, until its window is over.
+func TestBudgetOutlastsUpgrade(t *testing.T) {
+	var old, next retryBudget
+	cfg := RetryBudget{Percent: 10, MinPerSecond: -1}
+	old.init(cfg)
+	next.init(cfg)
+	for range 100 {
+		old.request()
+	}
+	now := time.Now()
+	for range 4 {
+		old.take(now)
+	}
+	next.goOnFrom(*old.used())
+	for i := range 7 {
+		if got, want := next.take(now), i < 6; got != want {
+			t.Errorf("retry %d: allowed %t, want %t", i, got, want)
+		}
+	}
+	if later := now.Add(2 * budgetWindow); next.take(later) {
+		t.Error("a retry is allowed for requests of long ago")
+	}
+}

@@ -34,13 +34,30 @@
 //	SIGTERM  graceful: stop accepting at once, let handlers finish what is in
 //	         hand for at most grace_period_seconds, then end the background
 //	         services
-//	SIGQUIT  the same
+//	SIGQUIT  upgrade: hand the listeners over to a new process that was started
+//	         with -u, then as SIGTERM; if there is none, go on
 //	SIGINT   fast: close all connections, end the background services
-//	SIGHUP   no effect
+//	SIGHUP   reload the configuration file; see Server.OnReload
+//	SIGUSR1  open error_log again, in a daemon
 //
 // A graceful shutdown ends as soon as the last connection is gone. A second
-// signal, of any of the first three, makes it a fast one, and a third ends the
-// process without waiting for background services.
+// SIGTERM or SIGINT makes it a fast one, and a third ends the process without
+// waiting for background services.
+//
+// # The process
+//
+// With -d the program continues in the background: the command returns when the
+// daemon accepts connections, or with the daemon's error. A daemon has a pid
+// file, which it keeps locked, and error_log for its output. The settings user
+// and group take effect, in the foreground too, once the listeners are bound.
+//
+// If $NOTIFY_SOCKET is set, the service manager is told what happens, and shown
+// signs of life if it wants them. Sockets that it passes ($LISTEN_FDS) go to the
+// listeners with their address or name.
+//
+// A process that catches its own signals (Config.Signals is nil) has a control
+// socket in the private directory of its program, for the commands belay status,
+// stop, reload and upgrade. With admin_listen, it answers /healthz and /readyz.
 //
 // # Exit codes
 //

@@ -30,7 +30,17 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		child()
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+// runTests runs the tests. Servers that they start have their private files in
+// a directory that is removed after that.
+func runTests(m *testing.M) int {
+	if dir, err := os.MkdirTemp("", "run"); err == nil {
+		defer os.RemoveAll(dir)
+		os.Setenv("RUNTIME_DIRECTORY", dir)
+	}
+	return m.Run()
 }
 
 // child is a program such as a user of the package writes. It does not return.

@@ -424,3 +424,35 @@ func TestRetire(t *testing.T) {
 		next.stop(t)
 	}
 }
+
+// TestRetireShared checks that a handler of several services is only shut down
+// when the connections of all of them are gone.
+func TestRetireShared(t *testing.T) {
+	dir := shortDir(t)
+	p := &patient{newEcho(), make(chan string, 10)}
+	var v *Service
+	old := newGeneration(t, dir, false, func(s *Server) {
+		s.Listen("idle", p, local)
+		v = s.Listen("busy", p, local)
+	}, "127.0.0.1:0")
+	old.waitReady(t)
+	c := dial(t, v)
+	send(t, c, "a")
+	receive(t, c, 'a')
+	old.signals <- syscall.SIGQUIT
+	next := newGeneration(t, dir, true, nil, "127.0.0.1:0")
+	for range 2 {
+		if got := <-p.calls; got != "retire 15s" {
+			t.Errorf("call %q, want retire", got)
+		}
+	}
+	send(t, c, "a") // still served
+	receive(t, c, 'a')
+	if len(p.calls) > 0 {
+		t.Errorf("call %q while a connection is left", <-p.calls)
+	}
+	c.Close()
+	old.wait(t, "")
+	next.waitReady(t)
+	next.stop(t)
+}

@@ -88,7 +88,7 @@ func runCase(t *testing.T, c interopCase, cc *grpc.ClientConn) {
 	t.Helper()
 	defer func() {
 		if v := recover(); v != nil {
-			t.Errorf("%s: %v", c.name, v)
+			t.Errorf("%s: %.300v", c.name, v) // some show the whole message
 		}
 	}()
 	c.run(patient(t), cc)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	"google.golang.org/grpc/orca"
@@ -23,7 +24,7 @@ import (
 )
 
 // patience bounds every wait of these tests. Nothing takes as long.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 type (
 	none  = struct{}
@@ -63,7 +64,12 @@ func serveInterop(t testing.TB) (addr string) {
 // HTTP/2 without TLS on both sides and filters before its own hooks.
 func serveProxy(t testing.TB, addr string, filters ...hooks) (proxyAddr string) {
 	t.Helper()
-	peer := &upstream.Peer{Addr: addr, ALPN: upstream.ALPNH2}
+	return proxytest.Listen(t, newProxy(t, &upstream.Peer{Addr: addr, ALPN: upstream.ALPNH2}, filters...))
+}
+
+// newProxy returns a proxy that sends everything to peer.
+func newProxy(t testing.TB, peer *upstream.Peer, filters ...hooks) *proxy.Proxy {
+	t.Helper()
 	own := hooks{UpstreamPeer: func(*proxy.Session, *none) (*upstream.Peer, error) { return peer, nil }}
 	p, err := proxy.New(
 		proxy.Config{Downstream: proxy.Downstream{H2C: true}, Logger: slog.New(slog.DiscardHandler)},
@@ -73,14 +79,19 @@ func serveProxy(t testing.TB, addr string, filters ...hooks) (proxyAddr string) 
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Connector().Close)
-	return proxytest.Listen(t, p)
+	return p
 }
 
-// dial returns a client connection that ends with t.
+// dial returns a client connection without TLS that ends with t.
 func dial(t testing.TB, addr string) *grpc.ClientConn {
 	t.Helper()
+	return dialWith(t, addr, insecure.NewCredentials())
+}
+
+func dialWith(t testing.TB, addr string, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
 	cc, err := grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		// The policy through which orca_per_rpc sees the reports.
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"test_backend_metrics_load_balancer": {}}]}`))
 	if err != nil {

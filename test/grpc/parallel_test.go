@@ -46,12 +46,12 @@ func (echoServer) FullDuplexCall(stream testpb.TestService_FullDuplexCallServer)
 func TestParallelStreams(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	addr := serveProxy(t, serveGRPC(t, func(s *grpc.Server) { testpb.RegisterTestServiceServer(s, echoServer{}) }))
-	sizes := []int{0, 1, 100, 5_000, 40_000, 150_000}
+	sizes := []int{0, 1, 100, 5_000, 40_000, 120_000}
 	var wg sync.WaitGroup
 	ctx := patient(t)
 	for c := range 3 {
 		client := testpb.NewTestServiceClient(dial(t, addr))
-		for i := range 120 {
+		for i := range 60 {
 			wg.Go(func() {
 				payload := bytes.Repeat([]byte{byte(c), byte(i), 7}, sizes[i%len(sizes)]/3)
 				var err error

@@ -45,7 +45,17 @@ func Main(m *testing.M, programs map[string]func()) {
 		run()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(runTests(m))
+}
+
+// runTests runs the tests. Programs that they start have their private files in
+// a directory that is removed after that.
+func runTests(m *testing.M) int {
+	if dir, err := os.MkdirTemp("", "run"); err == nil {
+		defer os.RemoveAll(dir)
+		os.Setenv("RUNTIME_DIRECTORY", dir)
+	}
+	return m.Run()
 }
 
 // A Process is a program that runs, or has run, for a test. Its methods belong

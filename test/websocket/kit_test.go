@@ -1,0 +1,316 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package websocket
+
+import (
+	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http2"
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// patience bounds every wait of these tests. Nothing takes as long.
+const patience = 20 * time.Second
+
+type (
+	none  = struct{}
+	hooks = proxy.Hooks[none]
+	mode  = proxytest.Mode
+)
+
+// end is one end of a tunnel: the bytes of a WebSocket.
+type end interface {
+	io.ReadWriter
+	CloseWrite() error
+	Reset()
+}
+
+// h1End is an end over HTTP/1.1, after the head.
+type h1End struct {
+	*net.TCPConn
+	br *bufio.Reader
+}
+
+func (e *h1End) Read(p []byte) (int, error) { return e.br.Read(p) }
+func (e *h1End) Reset()                     { proxytest.Reset(e.TCPConn) }
+
+// h2Stream is what the streams of either role have in common.
+type h2Stream interface {
+	ReadBody() (piece []byte, last bool, err error)
+	WriteBody(piece []byte, last bool) error
+	Flush() error
+	Kill()
+}
+
+// h2End is an end over HTTP/2.
+type h2End struct {
+	h2Stream
+	unread []byte
+	last   bool
+}
+
+func (e *h2End) Read(p []byte) (int, error) {
+	for len(e.unread) == 0 {
+		if e.last {
+			return 0, io.EOF
+		}
+		var err error
+		if e.unread, e.last, err = e.ReadBody(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, e.unread)
+	e.unread = e.unread[n:]
+	return n, nil
+}
+
+func (e *h2End) Write(p []byte) (int, error) {
+	if err := e.WriteBody(p, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (e *h2End) CloseWrite() error { return e.WriteBody(nil, true) }
+func (e *h2End) Reset()            { e.Kill() }
+
+// server is what a test wants of the server.
+type server struct {
+	refuse      int    // status instead of switching; 0 is to switch
+	wrongAccept bool   // HTTP/1: answer with another Sec-WebSocket-Accept
+	greeting    string // sent in one piece with the head
+	serve       func(end)
+}
+
+// start starts the server and returns a peer that reaches it.
+func (s *server) start(t testing.TB, p proxytest.Protocol) *upstream.Peer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	serveConn := s.serveH1
+	if p == proxytest.H2 {
+		serveConn = s.serveH2
+	}
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { _ = nc.Close() })
+			go serveConn(nc)
+		}
+	}()
+	return proxytest.PeerAt(l.Addr().String(), p)
+}
+
+func accept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// serveH1 takes one connection with one WebSocket.
+func (s *server) serveH1(nc net.Conn) {
+	defer nc.Close()
+	br := bufio.NewReader(nc)
+	req, err := http.ReadRequest(br)
+	if err != nil {
+		return
+	}
+	key, err := base64.StdEncoding.DecodeString(req.Header.Get("Sec-WebSocket-Key"))
+	ok := err == nil && len(key) == 16 && req.Method == "GET" && req.Header.Get("Upgrade") == "websocket" &&
+		req.Header.Get("Connection") == "Upgrade" && req.Header.Get("Sec-WebSocket-Version") == "13"
+	switch {
+	case !ok:
+		_, _ = io.WriteString(nc, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		return
+	case s.refuse != 0:
+		_, _ = fmt.Fprintf(nc, "HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno", s.refuse)
+		return
+	}
+	proof := accept(req.Header.Get("Sec-WebSocket-Key"))
+	if s.wrongAccept {
+		proof = accept("another key")
+	}
+	_, _ = fmt.Fprintf(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: chat\r\n\r\n%s", proof, s.greeting)
+	s.serve(&h1End{nc.(*net.TCPConn), br})
+}
+
+// serveH2 takes a connection with any number of WebSockets.
+func (s *server) serveH2(nc net.Conn) {
+	cfg := http2.Config{ReadTimeout: -1, WriteTimeout: -1}.WithDefaults()
+	http2.NewServerConn(nc, &cfg, nil, func(st *http2.ServerStream) {
+		req := st.Request()
+		res := header.Response{Status: 200, Length: header.UnknownLength}
+		switch {
+		case req.Method != "CONNECT" || st.Upgrade() != "websocket" || req.Fields.Has("Sec-WebSocket-Key") ||
+			req.Fields.Has("Upgrade") || req.Fields.Get("Sec-WebSocket-Version") != "13":
+			res.Status = 400
+		case s.refuse != 0:
+			res.Status = s.refuse
+		}
+		if res.Status != 200 {
+			res.Length = 2
+			_ = st.WriteHead(&res, false)
+			_ = st.WriteBody([]byte("no"), true)
+			return
+		}
+		res.Fields.Set("Sec-WebSocket-Protocol", "chat")
+		if st.WriteHead(&res, false) != nil || st.StartTunnel(-1) != nil || st.WriteBody([]byte(s.greeting), false) != nil {
+			return
+		}
+		s.serve(&h2End{h2Stream: st})
+	}).Serve()
+}
+
+// rig is a proxy under test.
+type rig struct {
+	t      testing.TB
+	mode   mode
+	addr   string
+	logged chan error
+}
+
+func newRig(t testing.TB, m mode, cfg proxy.Config, s *server) *rig {
+	t.Helper()
+	peer := s.start(t, m.Upstream)
+	r := &rig{t: t, mode: m, logged: make(chan error, 100)}
+	cfg.Downstream.H2C = true
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	p, err := proxy.New(cfg, hooks{
+		UpstreamPeer: func(*proxy.Session, *none) (*upstream.Peer, error) { return peer, nil },
+		Log:          func(_ *proxy.Session, _ *none, err error) { r.logged <- err },
+	})
+	must(t, err)
+	t.Cleanup(p.Connector().Close)
+	r.addr = proxytest.Listen(t, p)
+	return r
+}
+
+// errRefused is a handshake that was answered with another status.
+type errRefused struct {
+	status int
+	body   string
+}
+
+func (e *errRefused) Error() string { return fmt.Sprintf("status %d, body %q", e.status, e.body) }
+
+// open opens a WebSocket. early is sent without waiting for the answer.
+func (r *rig) open(early string) (end, error) {
+	if r.mode.Downstream == proxytest.H2 {
+		return r.openH2(early)
+	}
+	return r.openH1(early)
+}
+
+// dial is open where it has to succeed.
+func (r *rig) dial() end {
+	r.t.Helper()
+	e, err := r.open("")
+	must(r.t, err)
+	return e
+}
+
+func (r *rig) openH1(early string) (end, error) {
+	nc, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		return nil, err
+	}
+	r.t.Cleanup(func() { _ = nc.Close() })
+	_ = nc.SetDeadline(time.Now().Add(2 * patience))
+	const key = "dGhlIHNhbXBsZSBub25jZQ=="
+	_, err = io.WriteString(nc, "GET /chat HTTP/1.1\r\nHost: origin.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "+key+"\r\nSec-WebSocket-Protocol: chat\r\n\r\n"+early)
+	if err != nil {
+		return nil, err
+	}
+	br := bufio.NewReader(nc)
+	res, err := http.ReadResponse(br, nil)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != 101 {
+		body, _ := io.ReadAll(res.Body)
+		return nil, &errRefused{res.StatusCode, string(body)}
+	}
+	h := res.Header
+	if h.Get("Sec-WebSocket-Accept") != accept(key) || h.Get("Upgrade") != "websocket" || h.Get("Connection") != "Upgrade" || h.Get("Sec-WebSocket-Protocol") != "chat" {
+		return nil, fmt.Errorf("101 with %v", h)
+	}
+	return &h1End{nc.(*net.TCPConn), br}, nil
+}
+
+func (r *rig) openH2(early string) (end, error) {
+	nc, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		return nil, err
+	}
+	r.t.Cleanup(func() { _ = nc.Close() })
+	cfg := http2.Config{}.WithDefaults()
+	c := http2.NewClientConn(nc, &cfg, "http")
+	st := c.NewStream(nil, 2*patience, 2*patience)
+	head := header.Request{Method: "CONNECT", Target: "/chat", Length: header.UnknownLength}
+	head.SetHost("origin.test")
+	head.Fields.Set("Sec-WebSocket-Version", "13")
+	head.Fields.Set("Sec-WebSocket-Protocol", "chat")
+	var res header.Response
+	err = errors.Join(st.WriteHead(&head, "websocket", false, false), st.Flush())
+	if err == nil && early != "" {
+		err = st.WriteBody([]byte(early), false)
+	}
+	if err == nil {
+		err = st.ReadHead(&res)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := &h2End{h2Stream: st}
+	if res.Status != 200 {
+		body, _ := io.ReadAll(e)
+		return nil, &errRefused{res.Status, string(body)}
+	}
+	if res.Fields.Has("Sec-WebSocket-Accept") || res.Fields.Has("Upgrade") || res.Fields.Get("Sec-WebSocket-Protocol") != "chat" {
+		return nil, fmt.Errorf("200 with %v", res.Fields.String())
+	}
+	st.StartTunnel(2 * patience)
+	return e, nil
+}
+
+// outcome waits until a request has been logged.
+func (r *rig) outcome() error {
+	r.t.Helper()
+	return receive(r.t, "Log", r.logged)
+}
+
+func receive[T any](t testing.TB, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatalf("%s: nothing after %v", what, patience)
+	}
+	return v
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,342 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxytest"
+)
+
+// echo is a WebSocket server: messages come back with their fragments, pings
+// as pongs, and a close frame ends it. A frame that is not masked is an error.
+func echo(e end) {
+	br := bufio.NewReader(e)
+	for {
+		f, err := readFrame(br)
+		if err != nil || !f.masked {
+			e.Reset()
+			return
+		}
+		f.masked = false
+		if f.op == ping {
+			f.op = pong
+		}
+		if _, err := e.Write(f.append(nil)); err != nil {
+			return
+		}
+		if f.op == closing {
+			_ = e.CloseWrite()
+			_, _ = io.Copy(io.Discard, br)
+			return
+		}
+	}
+}
+
+// sizes are those at which the form of a length changes, and others.
+var sizes = []int{0, 1, 2, 124, 125, 126, 127, 128, 1000, 16383, 16384, 16385, 65534, 65535, 65536, 65537, 100_000}
+
+// sequence returns frames of a client: messages, whole and in fragments, with
+// control frames between them, and a close frame with a code.
+func sequence(rnd *rand.Rand, number int) (frames []frame) {
+	add := func(op opcode, final bool, n int) {
+		f := frame{op: op, final: final, masked: true, payload: make([]byte, n)}
+		for i := range f.payload {
+			f.payload[i] = byte(rnd.Uint32())
+		}
+		for i := range f.mask {
+			f.mask[i] = byte(rnd.Uint32())
+		}
+		frames = append(frames, f)
+	}
+	size := func() int {
+		if rnd.IntN(40) == 0 {
+			return 1 << 20
+		}
+		if rnd.IntN(3) > 0 {
+			return rnd.IntN(300)
+		}
+		return sizes[rnd.IntN(len(sizes))]
+	}
+	for range 1 + rnd.IntN(6) {
+		op := text + opcode(rnd.IntN(2))
+		for fragments := rnd.IntN(4); fragments > 0; fragments-- {
+			add(op, false, size())
+			op = continuation
+			if rnd.IntN(2) == 0 {
+				add(ping, true, rnd.IntN(126))
+			}
+		}
+		add(op, true, size())
+		if rnd.IntN(3) == 0 {
+			add(ping, true, rnd.IntN(126))
+		}
+	}
+	codes := []uint16{1000, 1001, 1003, 1009, 3000, 4999}
+	code := codes[number%len(codes)]
+	reason := strings.Repeat("r", rnd.IntN(124))
+	add(closing, true, 0)
+	frames[len(frames)-1].payload = append([]byte{byte(code >> 8), byte(code)}, reason...)
+	return frames
+}
+
+// 200 sequences on each pair, and every frame compared. The bytes are sent in
+// pieces that know nothing of frames.
+func TestEcho(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r := newRig(t, m, proxy.Config{}, &server{serve: echo})
+		for number := range 200 {
+			rnd := rand.New(rand.NewPCG(6455, uint64(number)))
+			if err := exchange(r.dial(), sequence(rnd, number), rnd); err != nil {
+				t.Fatalf("sequence %d: %v", number, err)
+			}
+			if err := r.outcome(); err != nil {
+				t.Fatalf("sequence %d: Log got %v", number, err)
+			}
+		}
+	})
+}
+
+// exchange sends frames and checks that they come back.
+func exchange(e end, frames []frame, rnd *rand.Rand) error {
+	var raw []byte
+	for _, f := range frames {
+		raw = f.append(raw)
+	}
+	var pieces [][]byte
+	for len(raw) > 0 {
+		n := 1 + rnd.IntN(min(len(raw), 50_000))
+		if rnd.IntN(4) == 0 {
+			n = min(1+rnd.IntN(8), len(raw))
+		}
+		pieces, raw = append(pieces, raw[:n]), raw[n:]
+	}
+	sent := make(chan error, 1)
+	go func() {
+		for _, p := range pieces {
+			if _, err := e.Write(p); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- e.CloseWrite()
+	}()
+	br := bufio.NewReader(e)
+	for i, want := range frames {
+		got, err := readFrame(br)
+		if err != nil {
+			return fmt.Errorf("frame %d of %d: %w", i, len(frames), err)
+		}
+		if want.op == ping {
+			want.op = pong
+		}
+		if got.op != want.op || got.final != want.final || got.masked || !bytes.Equal(got.payload, want.payload) {
+			return fmt.Errorf("frame %d: opcode %d, final %v, %d bytes; want %d, %v, %d bytes",
+				i, got.op, got.final, len(got.payload), want.op, want.final, len(want.payload))
+		}
+	}
+	if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil {
+		return fmt.Errorf("after the close frame: %q, %v", rest, err)
+	}
+	return <-sent
+}
+
+// A side that has ended can still be sent to.
+func TestHalfClose(t *testing.T) {
+	for _, first := range []string{"client", "server"} {
+		t.Run(first, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				heard := make(chan string, 1)
+				r := newRig(t, m, proxy.Config{}, &server{serve: func(e end) {
+					if first == "server" {
+						_, _ = io.WriteString(e, "bye")
+						_ = e.CloseWrite()
+					}
+					all, err := io.ReadAll(e)
+					heard <- fmt.Sprint(string(all), " ", err)
+					if first == "client" {
+						_, _ = io.WriteString(e, "bye")
+						_ = e.CloseWrite()
+					}
+				}})
+				e := r.dial()
+				if first == "server" {
+					if got, err := io.ReadAll(e); string(got) != "bye" || err != nil {
+						t.Errorf("the client got %q, %v; want bye", got, err)
+					}
+				}
+				_, err := io.WriteString(e, "last words")
+				must(t, errors.Join(err, e.CloseWrite()))
+				if got := receive(t, "end at the server", heard); got != "last words <nil>" {
+					t.Errorf("the server got %q", got)
+				}
+				if first == "client" {
+					if got, err := io.ReadAll(e); string(got) != "bye" || err != nil {
+						t.Errorf("the client got %q, %v; want bye", got, err)
+					}
+				}
+				if err := r.outcome(); err != nil {
+					t.Errorf("Log got %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A side that breaks off ends the other.
+func TestBreak(t *testing.T) {
+	for _, who := range []string{"client", "server"} {
+		t.Run(who, func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				ended := make(chan error, 1)
+				goOn := make(chan struct{})
+				r := newRig(t, m, proxy.Config{}, &server{greeting: "hi", serve: func(e end) {
+					if who == "server" {
+						<-goOn
+						e.Reset()
+						return
+					}
+					_, err := io.Copy(io.Discard, e)
+					ended <- err
+				}})
+				e := r.dial()
+				if _, err := io.ReadFull(e, make([]byte, 2)); err != nil {
+					t.Fatal(err)
+				}
+				close(goOn)
+				if who == "client" {
+					e.Reset()
+					receive(t, "end at the server", ended)
+				} else {
+					_, _ = io.Copy(io.Discard, e)
+				}
+				r.outcome()
+			})
+		})
+	}
+}
+
+// A tunnel on which nothing moves ends; one that is used does not.
+func TestIdleTimeout(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		const idle = 300 * time.Millisecond
+		r := newRig(t, m, proxy.Config{TunnelIdleTimeout: idle}, &server{serve: func(e end) { _, _ = io.Copy(e, e) }})
+		e := r.dial()
+		start := time.Now()
+		for time.Since(start) < 3*idle {
+			if _, err := io.WriteString(e, "x"); err != nil {
+				t.Fatalf("after %v: %v", time.Since(start), err)
+			}
+			if _, err := io.ReadFull(e, make([]byte, 1)); err != nil {
+				t.Fatalf("after %v: %v", time.Since(start), err)
+			}
+			time.Sleep(idle / 20)
+		}
+		_, _ = io.Copy(io.Discard, e)
+		if err := r.outcome(); err != nil {
+			t.Errorf("Log got %v", err)
+		}
+	})
+}
+
+// A side that does not read slows the other down.
+func TestBackPressure(t *testing.T) {
+	const size, maxInFlight = 64 << 20, 24 << 20
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		goOn := make(chan struct{})
+		got := make(chan int64, 1)
+		r := newRig(t, m, proxy.Config{}, &server{serve: func(e end) {
+			<-goOn
+			n, _ := io.Copy(io.Discard, e)
+			got <- n
+			_ = e.CloseWrite()
+		}})
+		e := r.dial()
+		var sent atomic.Int64
+		done := make(chan error, 1)
+		go func() {
+			piece := make([]byte, 32<<10)
+			for range size / len(piece) {
+				if _, err := e.Write(piece); err != nil {
+					done <- err
+					return
+				}
+				sent.Add(int64(len(piece)))
+			}
+			done <- e.CloseWrite()
+		}()
+		last, since := int64(-1), time.Now()
+		for time.Since(since) < 300*time.Millisecond {
+			if n := sent.Load(); n != last {
+				last, since = n, time.Now()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		if last > maxInFlight {
+			t.Errorf("%d bytes were taken while nobody read, want at most %d", last, maxInFlight)
+		}
+		close(goOn)
+		must(t, receive(t, "end of sending", done))
+		if n := receive(t, "end at the server", got); n != size {
+			t.Errorf("the server got %d bytes, want %d", n, size)
+		}
+	})
+}
+
+func TestRefusal(t *testing.T) {
+	for _, status := range []int{403, 404, 503} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			proxytest.RunAll(t, func(t *testing.T, m mode) {
+				r := newRig(t, m, proxy.Config{}, &server{refuse: status})
+				_, err := r.open("")
+				if e, ok := errors.AsType[*errRefused](err); !ok || e.status != status || e.body != "no" {
+					t.Errorf("got %v, want %d with its body", err, status)
+				}
+				r.outcome()
+			})
+		})
+	}
+}
+
+// A server of HTTP/1.1 that has not understood the key cannot be taken for
+// one that speaks WebSocket. Where the client has made the key, it checks.
+func TestWrongAccept(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		if m.Upstream != proxytest.H1 {
+			t.Skip("HTTP/2 has no Sec-WebSocket-Accept")
+		}
+		r := newRig(t, m, proxy.Config{}, &server{wrongAccept: true, serve: echo})
+		_, err := r.open("")
+		if err == nil {
+			t.Fatal("the handshake succeeded")
+		}
+		if e, ok := errors.AsType[*errRefused](err); m.Downstream == proxytest.H2 && (!ok || e.status != 502) {
+			t.Errorf("got %v, want 502", err)
+		}
+	})
+}
+
+// What either side sends with its head is not lost.
+func TestEarlyData(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r := newRig(t, m, proxy.Config{}, &server{greeting: "welcome ", serve: func(e end) { _, _ = io.Copy(e, e); _ = e.CloseWrite() }})
+		e, err := r.open("early ")
+		must(t, err)
+		_, err = io.WriteString(e, "late")
+		must(t, errors.Join(err, e.CloseWrite()))
+		if got, err := io.ReadAll(e); string(got) != "welcome early late" || err != nil {
+			t.Errorf("got %q, %v; want welcome early late", got, err)
+		}
+	})
+}
