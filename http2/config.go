@@ -75,8 +75,8 @@ type Config struct {
 	ReadTimeout time.Duration
 
 	// WriteTimeout bounds each wait of a stream in which nothing can be
-	// written, be it for the peer's window or the socket. Zero means 60
-	// seconds; negative means no limit.
+	// written, be it for the peer's window or the socket; it ends after twice
+	// as long at the latest. Zero means 60 seconds; negative means no limit.
 	WriteTimeout time.Duration
 
 	// PingInterval is how often a connection with streams is probed when

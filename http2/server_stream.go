@@ -174,6 +174,8 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 		return errors.New("http2: invalid status code")
 	case res.Status < 200:
 		return s.writeInformational(res)
+	case last && res.Length > 0 && res.HasBody(s.req.Method):
+		return errTooShort
 	}
 	s.headSent = true
 	tunnel := s.req.Method == "CONNECT" && res.Status < 300

@@ -117,6 +117,24 @@ func (in *Inherited) Listen(ctx context.Context, cfg Config) (l *Listener, numbe
 	return l, number, nil
 }
 
+// Take is Listen for those who accept connections themselves. It returns nil
+// and -1 if no inherited socket fits. The options of the socket, and the file
+// of a Unix socket, stay as they are.
+func (in *Inherited) Take(ctx context.Context, cfg Config) (ln net.Listener, number int, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, -1, err
+	}
+	number, s, err := in.claim(ctx, cfg.withDefaults())
+	if err != nil {
+		return nil, -1, fmt.Errorf("listen on %s: %w", cfg.Addr, err)
+	}
+	if s == nil {
+		return nil, -1, nil
+	}
+	s.file.Close()
+	return s.ln, number, nil
+}
+
 // claim takes the socket that fits cfg best out of those that are left, nil if
 // none fits.
 func (in *Inherited) claim(ctx context.Context, cfg Config) (number int, s *inherited, err error) {
@@ -328,10 +346,13 @@ func prepareInherited(k KeepAlive) func(net.Conn) {
 // File returns a copy of the descriptor of the socket, for another process. It
 // is non-blocking, as the socket must stay: the flag belongs to both. The
 // caller closes it; the Listener does not depend on it.
-func (l *Listener) File() (*os.File, error) {
-	sc, ok := l.ln.(syscall.Conn)
+func (l *Listener) File() (*os.File, error) { return FileOf(l.ln) }
+
+// FileOf is File for a listener of package net.
+func FileOf(ln net.Listener) (*os.File, error) {
+	sc, ok := ln.(syscall.Conn)
 	if !ok {
-		return nil, fmt.Errorf("listener %q has no descriptor", l.cfg.Name)
+		return nil, fmt.Errorf("listener on %s has no descriptor", ln.Addr())
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
@@ -345,7 +366,7 @@ func (l *Listener) File() (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("dup", err)
 	}
-	return os.NewFile(uintptr(dup), l.cfg.Name), nil
+	return os.NewFile(uintptr(dup), "listener"), nil
 }
 
 // Shared reports what SetShared has said.

@@ -102,6 +102,7 @@ func (x *exchange) WhileWaiting() error {
 	switch {
 	case x.conn.killed.Load():
 		x.waitErr = killedError("wait for peer")
+	case x.tunneling: // what looks gone may have closed its sending side only
 	case x.uploading != nil && !x.uploading.finished():
 		if x.waitErr = x.uploading.clientError(); x.waitErr == nil {
 			return http1.ErrStillSending

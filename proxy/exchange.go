@@ -42,6 +42,7 @@ type exchange struct {
 	hasResponse bool
 	trailersOK  bool // the client accepts trailers
 
+	tunneling bool   // either side may end its direction alone from here on
 	upgrading string // the protocols that the peer is asked to switch to
 	wsKey     string // Sec-WebSocket-Key of the attempt, if one side speaks HTTP/2
 

@@ -31,6 +31,7 @@ func (x *exchange) tunnel() error {
 	if err := x.down.WriteHead(&x.res, false); err != nil {
 		return err
 	}
+	x.tunneling = true
 	t := &tunnel{x: x, idle: x.proxy.cfg.TunnelIdleTimeout}
 	t.last.Store(netio.Now().UnixNano())
 	if err := x.down.StartTunnel(t.idle); err != nil {

@@ -20,7 +20,11 @@ func (h *host) openAdmin() (err error) {
 	mux.HandleFunc("GET /healthz", h.serveHealth)
 	mux.HandleFunc("GET /readyz", h.serveReady)
 	mux.HandleFunc("GET /status", h.serveStatus)
-	h.admin, err = listenHTTP(addr, localHosts(mux), h.Logger("admin"), h.owners()...)
+	if h.inheritedAdmin != nil {
+		h.admin = adoptHTTP(h.inheritedAdmin, localHosts(mux), h.Logger("admin"), h.owners()...)
+	} else {
+		h.admin, err = listenHTTP(addr, localHosts(mux), h.Logger("admin"), h.owners()...)
+	}
 	if err == nil {
 		h.log.Info("answering questions about health", "addr", addr)
 	}

@@ -35,6 +35,8 @@ type host struct {
 	control *httpServer // nil if there is none
 	admin   *httpServer // likewise
 
+	inheritedAdmin net.Listener // of the process that this one replaces; nil if there is none
+
 	superseded atomic.Bool // another process has taken over
 
 	stop    context.CancelFunc // ends work

@@ -23,8 +23,11 @@ import (
 // services: HTTP/1.1 only, for few clients that are trusted or on this machine.
 type httpServer struct {
 	http *http.Server
-	ln   net.Listener
-	path string // of the Unix socket, else empty
+	ln   net.Listener // turns others away
+	raw  net.Listener // of package net
+	path string       // of the Unix socket that is ours, else empty
+
+	shared bool // another process has the socket, too
 	info os.FileInfo
 	work sync.WaitGroup
 }
@@ -40,10 +43,17 @@ func listenHTTP(addr string, handler http.Handler, log *slog.Logger, uids ...uin
 		err = s.bindUnix(path, uids)
 	} else {
 		s.ln, err = net.Listen("tcp", addr)
+		s.raw = s.ln
 	}
 	if err != nil {
 		return nil, err
 	}
+	s.serve(handler, log)
+	return s, nil
+}
+
+// serve has handler answer.
+func (s *httpServer) serve(handler http.Handler, log *slog.Logger) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	s.http = &http.Server{
@@ -56,10 +66,9 @@ func listenHTTP(addr string, handler http.Handler, log *slog.Logger, uids ...uin
 	}
 	s.work.Go(func() {
 		if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("stopped answering", "addr", addr, "err", err)
+			log.Error("stopped answering", "addr", s.raw.Addr().String(), "err", err)
 		}
 	})
-	return s, nil
 }
 
 // bindUnix binds a Unix socket with mode 0600, in the place of one that nobody
@@ -74,7 +83,7 @@ func (s *httpServer) bindUnix(path string, uids []uint32) error {
 	}
 	ul := ln.(*net.UnixListener)
 	ul.SetUnlinkOnClose(false) // close does it, if the file is still ours
-	s.path, s.ln = path, peercred.Listener(ul, uids...)
+	s.path, s.raw, s.ln = path, ul, peercred.Listener(ul, uids...)
 	if s.info, err = os.Lstat(path); err == nil {
 		err = os.Chmod(path, 0o600)
 	}

@@ -113,6 +113,7 @@ func (r *run) bind() error {
 			v.mu.Unlock()
 		}
 	}
+	errs = append(errs, r.takeAdmin(&in))
 	if left := in.Close(); len(left) > 0 {
 		r.log.Info("listeners of the old process are not in the configuration any more", "listeners", left)
 	}

@@ -35,6 +35,7 @@ type upgradeState struct {
 	first       int                  // place of the cargo's first socket in listener.Inherited
 	numbers     []int                // of the cargo's sockets, in the order that they have there
 	inherited   map[*listener.Listener]int
+	admin       int // number of the admin listener's socket, -1 if it is new
 
 	// The process that replaces this one.
 	mu       sync.Mutex
@@ -177,10 +178,19 @@ func (r *run) restoreStates(states map[string][]byte) {
 // noteInherited remembers that l has the socket with a number in the order of
 // listener.Inherited, or that it has a new one if that is -1.
 func (r *run) noteInherited(l *listener.Listener, number int) {
+	if n := r.cargoNumber(number); n >= 0 {
+		r.upgrade.inherited[l] = n
+	}
+}
+
+// cargoNumber returns the number that a socket has in the cargo of the old
+// process, from that in listener.Inherited; -1 if it is not from there.
+func (r *run) cargoNumber(number int) int {
 	u := &r.upgrade
 	if i := number - u.first; number >= 0 && i >= 0 && i < len(u.numbers) {
-		u.inherited[l] = u.numbers[i]
+		return u.numbers[i]
 	}
+	return -1
 }
 
 // waitForAll waits, when this process is about to replace another, until all
@@ -234,11 +244,17 @@ func (r *run) confirm() error {
 	for _, number := range u.inherited {
 		taken = append(taken, number)
 	}
+	if u.admin >= 0 {
+		taken = append(taken, u.admin)
+	}
 	if err := p.Confirm(r.orders.stop, taken); err != nil {
 		return err
 	}
 	for l, number := range u.inherited {
 		l.SetShared(p.Cargo.Sockets[number].Shared)
+	}
+	if u.admin >= 0 && !p.Cargo.Sockets[u.admin].Shared {
+		r.host.admin.own()
 	}
 	r.log.Info("taken over", "pid", p.PID, "sockets", len(taken))
 	return nil
@@ -305,6 +321,9 @@ func (r *run) handOver() {
 				l.SetShared(true)
 			}
 		}
+		if r.host.admin != nil && s.Taken[len(listeners)] {
+			r.host.admin.disown()
+		}
 		r.log.Info("a new process has taken over; finishing what is in hand", "pid", s.PID, "program", s.Program)
 		r.orders.hurry(replaced)
 	case r.orders.stop.Err() != nil:
@@ -333,6 +352,11 @@ func (r *run) tryHandOver(listeners []*listener.Listener) (*upgrade.Successor, e
 			return nil, err
 		}
 		cargo.Sockets = append(cargo.Sockets, upgrade.Socket{Name: l.Name(), Addr: l.ConfiguredAddr(), File: f, Shared: l.Shared()})
+	}
+	if admin, ok, err := r.adminSocket(); err != nil {
+		return nil, err
+	} else if ok {
+		cargo.Sockets = append(cargo.Sockets, admin) // the last
 	}
 	return upgrade.HandOver(r.orders.stop, cfg, cargo)
 }

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -457,5 +458,116 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	})
 	if _, err := TakeOver(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "64 sockets and 0 states came, want 1 and 1") {
 		t.Errorf("TakeOver = %v", err)
+	}
+}
+
+// TestConfirmEnds checks that a new process does not wait for ever for an old
+// one that says nothing, and that it can be told to stop.
+func TestConfirmEnds(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	for _, cancelIt := range []bool{false, true} {
+		cfg := testConfig(socketPath(t))
+		cfg.ReadyTimeout = 100 * time.Millisecond
+		if cancelIt {
+			cfg.ReadyTimeout = time.Hour
+		}
+		told := make(chan error, 1)
+		beside(t, func() {
+			c, _, err := seek(t.Context(), cfg.withDefaults())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.greet("")
+			c.sendCargo(Cargo{})
+			c.expect(ready)
+			_, _, err = c.receive()
+			told <- err
+		})
+		p := takeOver(t, cfg)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		want := "did not answer within 100ms"
+		if cancelIt {
+			want = "told to stop"
+			time.AfterFunc(20*time.Millisecond, func() { cancel(errors.New(want)) })
+		}
+		if err := p.Confirm(ctx, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Confirm = %v, want %q", err, want)
+		}
+		if err := within(t, (<-chan error)(told)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the old process is told %v, want %q", err, want)
+		}
+		cancel(nil)
+		checkGone(t, cfg.Path)
+	}
+}
+
+// TestReceiverBounds checks the bounds of what a new process takes, which hold
+// though no old one would send more.
+func TestReceiverBounds(t *testing.T) {
+	newReceiver := func() *receiver {
+		return &receiver{conn: new(conn), cargo: new(Cargo), open: make(map[string]bool)}
+	}
+	send := func(r *receiver, name string, last bool, size int) error {
+		return r.take(state, piece{name, last, make([]byte, size)}.append(nil))
+	}
+	r := newReceiver()
+	for sent := 0; sent < MaxState; sent += 32 << 10 {
+		if err := send(r, "a", false, 32<<10); err != nil {
+			t.Fatalf("after %d bytes: %v", sent, err)
+		}
+	}
+	if err := send(r, "a", true, 1); err == nil {
+		t.Errorf("a state of %d bytes is taken", MaxState+1)
+	}
+	r = newReceiver()
+	r.sum = MaxStateSum - 1
+	if err := send(r, "a", true, 1); err != nil {
+		t.Errorf("%d bytes of state: %v", MaxStateSum, err)
+	}
+	if err := send(r, "b", true, 1); err == nil {
+		t.Errorf("%d bytes of state are taken", MaxStateSum+1)
+	}
+	r = newReceiver()
+	for i := range MaxStates {
+		if err := send(r, fmt.Sprint(i), true, 0); err != nil {
+			t.Fatalf("state %d: %v", i, err)
+		}
+	}
+	if err := send(r, "one more", true, 0); err == nil {
+		t.Errorf("%d states are taken", MaxStates+1)
+	}
+	for _, bad := range []string{"\x03\xe9" + strings.Repeat("n", MaxName+1) + "\x01", "", "\x00", "\x00\x05a"} {
+		if err := newReceiver().take(state, []byte(bad)); err == nil {
+			t.Errorf("state %.10q is taken", bad)
+		}
+	}
+	for _, bad := range []string{"", "\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		if err := newReceiver().take(end, []byte(bad)); err == nil {
+			t.Errorf("end %q is taken", bad)
+		}
+	}
+	for _, bad := range []string{"\x00", "\x00\x01", "\x00\x00\x00\x00"} {
+		if taken, err := parseTaken([]byte(bad), 1); err == nil {
+			t.Errorf("parseTaken(%q, 1) = %v, want an error", bad, taken)
+		}
+	}
+}
+
+func TestDefaultPath(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", dir)
+	const name = "belay-upgrade-test"
+	path, err := DefaultPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(filepath.Dir(path)) })
+	if filepath.Base(path) != "upgrade.sock" || !strings.HasPrefix(filepath.Base(filepath.Dir(path)), name) {
+		t.Errorf("DefaultPath = %s", path)
+	}
+	if _, err := DefaultPath("a/b"); err == nil {
+		t.Error("DefaultPath takes a path")
 	}
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -63,7 +64,8 @@ func (p *place) proxy(args ...string) (addr string) {
 func (p *place) killAll() {
 	sockets, _ := filepath.Glob(filepath.Join(p.dir, "control.*.sock"))
 	for _, s := range sockets {
-		if st, err := control.NewClient(s).Status(p.t.Context()); err == nil && st.PID > 1 {
+		// The context of the test has ended by now.
+		if st, err := control.NewClient(s).Status(context.Background()); err == nil && st.PID > 1 {
 			syscall.Kill(st.PID, syscall.SIGKILL)
 		}
 	}
@@ -190,6 +192,21 @@ func TestUpgrade(t *testing.T) {
 			break
 		} else if time.Now().After(late) {
 			t.Fatalf("left: %q", left)
+		}
+	}
+}
+
+func TestWithOptions(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ in, want string }{
+		{"belay proxy --to a", "belay proxy --to a -u -d"},
+		{"belay proxy -d --to a", "belay proxy -d --to a -u"},
+		{"belay proxy --to a -u -d", "belay proxy --to a -u -d"},
+		{"lb -c f -- x -d", "lb -c f -u -d -- x -d"},
+	}
+	for _, tt := range tests {
+		if got := strings.Join(withOptions(strings.Fields(tt.in), "-u", "-d"), " "); got != tt.want {
+			t.Errorf("withOptions(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
 }

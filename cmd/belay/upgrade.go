@@ -130,14 +130,15 @@ func newProcess(ctx context.Context, st control.Status, out, errOut io.Writer) *
 	return cmd
 }
 
-// withOptions returns args, from the name of the program on, with options
-// added where they are still options.
+// withOptions returns args, from the name of the program on, with those of
+// options that are missing added where they are still options.
 func withOptions(args []string, options ...string) []string {
 	end := slices.Index(args, "--")
 	if end < 0 {
 		end = len(args)
 	}
-	return slices.Concat(args[:end], options, args[end:])
+	missing := slices.DeleteFunc(options, func(o string) bool { return slices.Contains(args[:end], o) })
+	return slices.Concat(args[:end], missing, args[end:])
 }
 
 // waitForSocket waits until there is an upgrade socket other than the one

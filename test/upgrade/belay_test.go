@@ -32,14 +32,19 @@ type belay struct {
 }
 
 // newBelay starts an origin and a server on a TCP address, a Unix socket, and a
-// TCP address for TLS.
-func newBelay(t *testing.T, conf string) *belay {
+// TCP address for TLS. prepare may change the directory that it works in.
+func newBelay(t *testing.T, conf string, prepare ...func(dir string) error) *belay {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "belay")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	for _, f := range prepare {
+		if err := f(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
 	origin, err := NewOrigin()
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +157,15 @@ func (b *belay) upgrade(newFirst bool) (old *Process) {
 	b.must(old.WaitFor("a new process has taken over"))
 	b.current = next
 	return old
+}
+
+// reload changes the configuration and has the current process read it.
+func (b *belay) reload(number int) {
+	b.t.Helper()
+	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), 60+number%2)
+	b.must(os.WriteFile(b.path("new.yaml"), []byte(text), 0o600))
+	b.must(os.Rename(b.path("new.yaml"), b.path("conf.yaml")))
+	b.must(b.current.Signal(syscall.SIGHUP))
 }
 
 // checkServes fails t unless the current process answers on all addresses.

@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,7 +19,8 @@ type Load struct {
 
 // StartLoad starts, for each of the addresses, n clients with kept connections,
 // half as many with one connection for each request, and one each with
-// downloads, uploads, a tunnel, and long pauses between requests.
+// downloads, uploads, a tunnel, and long pauses between requests; for TLS also
+// one with HTTP/2.
 func StartLoad(addrs []string, n int) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Load{cancel: cancel}
@@ -42,6 +44,9 @@ func StartLoad(addrs []string, n int) *Load {
 			c.Pause = func() time.Duration { return time.Duration(c.rand.IntN(2000)) * time.Millisecond }
 			c.KeepAlive(ctx)
 		})
+		if strings.HasPrefix(addr, "tls:") {
+			start(addr, func(c *Client) { c.HTTP2(ctx, 4) })
+		}
 	}
 	return l
 }

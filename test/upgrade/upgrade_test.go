@@ -11,8 +11,8 @@ import (
 
 var long = flag.Bool("long", false, "100 upgrades and 2 million requests")
 
-// TestUpgrades upgrades a server under load, in both orders by turns. No
-// request may fail.
+// TestUpgrades upgrades a server under load, in both orders by turns, and has it
+// read its configuration again in between. No request may fail.
 func TestUpgrades(t *testing.T) {
 	upgrades, requests, limit := 12, int64(50_000), 3*time.Minute
 	if *long {
@@ -34,6 +34,7 @@ func TestUpgrades(t *testing.T) {
 			old = append(old, b.upgrade(done%2 == 0))
 			longest = max(longest, time.Since(at))
 			done++
+			b.reload(done)
 		}
 		if load.Failed() > 0 {
 			break

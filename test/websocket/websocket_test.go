@@ -99,7 +99,7 @@ func TestEcho(t *testing.T) {
 		for number := range 200 {
 			rnd := rand.New(rand.NewPCG(6455, uint64(number)))
 			if err := exchange(r.dial(), sequence(rnd, number), rnd); err != nil {
-				t.Fatalf("sequence %d: %v", number, err)
+				t.Fatalf("sequence %d: %v; Log got %v", number, err, r.outcome())
 			}
 			if err := r.outcome(); err != nil {
 				t.Fatalf("sequence %d: Log got %v", number, err)

@@ -1,0 +1,55 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package upgrade
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// HTTP2 sends requests on several streams of one connection, until ctx ends.
+// The client of the standard library sends a request again on a new connection
+// if GOAWAY says that the server has not begun it (RFC 9113 section 6.8), and
+// in no other case that can occur here.
+func (c *Client) HTTP2(ctx context.Context, streams int) {
+	c.name = "h2"
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true,
+		TLSClientConfig:   c.tls,
+		Protocols:         new(http.Protocols),
+	}
+	transport.Protocols.SetHTTP2(true)
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: patience}
+	var all sync.WaitGroup
+	for n := range streams {
+		all.Go(func() {
+			one := NewClient(1000*n+c.rand.IntN(1000), c.Addr, c.Tally) // for its random numbers
+			one.name = c.name
+			for ctx.Err() == nil {
+				one.attempt(true, func() error { return one.getH2(client) })
+				sleep(ctx, min(one.Pause(), 20*time.Millisecond))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// getH2 gets a content and checks it.
+func (c *Client) getH2(client *http.Client) error {
+	id, size := c.rand.Uint64()>>1, uint64(c.rand.IntN(2000))
+	res, err := client.Get(fmt.Sprintf("https://%s/content/%d/%d", strings.TrimPrefix(c.Addr, "tls:"), id, size))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 || res.ProtoMajor != 2 {
+		return fmt.Errorf("%s status %d", res.Proto, res.StatusCode)
+	}
+	return c.checkBody(res.Body, id, size)
+}
