@@ -184,9 +184,8 @@ var pingData = []byte("belay   ")
 var errOver = errors.New("http2: connection over")
 
 // look is called by the reader before it waits, and again when something is
-// due. It does that, and tells whether the connection is idle: it needs no
-// large buffer then. An error ends the connection.
-func (c *conn) look(now time.Time) (idle bool, err error) {
+// due, and does that. An error ends the connection.
+func (c *conn) look(now time.Time) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var next time.Time
@@ -205,7 +204,8 @@ func (c *conn) look(now time.Time) (idle bool, err error) {
 		next = time.Time{}
 	}
 	c.pingLocked(now)
-	if idle = len(c.streams) == 0 && c.reserved == 0; idle && len(c.free) > 1 {
+	idle := len(c.streams) == 0 && c.reserved == 0
+	if idle && len(c.free) > 1 {
 		clear(c.free[1:])
 		c.free = c.free[:1]
 	}
@@ -229,7 +229,7 @@ func (c *conn) look(now time.Time) (idle bool, err error) {
 	if !c.closing {
 		c.in.arm(next) // with mu held, so that endLocked has the last word
 	}
-	return idle, err
+	return err
 }
 
 // pingLocked probes a connection with streams on which nothing has arrived for

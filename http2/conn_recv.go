@@ -167,6 +167,7 @@ func (c *conn) onSettings(h frameHeader, p []byte) error {
 		close(c.ready)
 	}
 	c.controlLocked(appendSettingsAck)
+	c.scheduleLocked() // behind it, so that the peer knows why
 	return nil
 }
 
@@ -224,7 +225,6 @@ func (c *conn) shiftWindowsLocked(by int64) error {
 		}
 		s.enqueueLocked()
 	}
-	c.scheduleLocked()
 	return nil
 }
 

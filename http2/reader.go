@@ -16,10 +16,9 @@ import (
 type frameReader struct {
 	nc net.Conn
 
-	// look is called before each wait and tells whether the connection is
-	// idle. It sees to it, by arm, that it is called again when something is
-	// due. An error ends the reading.
-	look func(now time.Time) (idle bool, err error)
+	// look is called before each wait. It sees to it, by arm, that it is called
+	// again when something is due. An error ends the reading.
+	look func(now time.Time) error
 
 	buf  *bytebuf.Buf
 	r, w int
@@ -27,7 +26,7 @@ type frameReader struct {
 	now     time.Time // of the last read: coarse, and good enough to count by
 	partial time.Time // since when there is a part of a frame; zero if there is none
 	reads   int       // that have returned something
-	small   [64]byte  // what an idle connection waits with instead of buf
+	small   [512]byte // what a wait with nothing in hand uses instead of buf
 	armed   time.Time // the read deadline; zero if there is none
 	fired   bool      // it is past
 }
@@ -66,11 +65,10 @@ func (f *frameReader) fill() error {
 		f.partial = f.now
 	}
 	for {
-		idle, err := f.look(f.now)
-		if err != nil {
+		if err := f.look(f.now); err != nil {
 			return err
 		}
-		n, err := f.read(idle)
+		n, err := f.read()
 		f.now = time.Now()
 		switch {
 		case n > 0:
@@ -85,10 +83,10 @@ func (f *frameReader) fill() error {
 	}
 }
 
-// read reads once. While nothing is in hand, an idle connection holds no
-// buffer.
-func (f *frameReader) read(idle bool) (n int, err error) {
-	if f.r < f.w || !idle {
+// read reads once. While nothing is in hand, no buffer is held: the wait may
+// be long, and what ends it is most often small.
+func (f *frameReader) read() (n int, err error) {
+	if f.r < f.w {
 		n, err = f.nc.Read(f.room())
 		f.w += n
 		return n, err

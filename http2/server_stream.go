@@ -58,7 +58,7 @@ func (c *ServerConn) streamLocked(id uint32) *ServerStream {
 // recycleLocked gives the stream up for reuse. Nobody else may have it.
 func (c *ServerConn) recycleLocked(s *ServerStream) {
 	s.req.Reset()
-	s.stream = stream{queue: s.queue, readable: s.readable, writable: s.writable}
+	s.stream = stream{c: s.c, queue: s.queue, readable: s.readable, writable: s.writable}
 	*s = ServerStream{
 		conn: c, stream: s.stream, req: s.req,
 		read: waiter{timer: s.read.timer}, write: waiter{timer: s.write.timer},

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,7 +108,7 @@ func (in *Inherited) Listen(ctx context.Context, cfg Config) (l *Listener, numbe
 	}
 	if s == nil {
 		l, err = Listen(ctx, cfg)
-		return l, -1, err
+		return l, -1, in.explain(err, cfg)
 	}
 	defer s.file.Close()
 	if l, err = adopt(cfg, s); err != nil {
@@ -115,6 +116,27 @@ func (in *Inherited) Listen(ctx context.Context, cfg Config) (l *Listener, numbe
 		return nil, -1, fmt.Errorf("listen on %s: inherited socket: %w", cfg.Addr, err)
 	}
 	return l, number, nil
+}
+
+// explain adds to the error of binding a socket that an inherited one, bound to
+// the same port in another way, is the reason.
+func (in *Inherited) explain(err error, cfg Config) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(cfg.Addr)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.sockets {
+		if s.ln == nil {
+			continue
+		}
+		if a, ok := s.ln.Addr().(*net.TCPAddr); ok && port == strconv.Itoa(a.Port) {
+			return fmt.Errorf("%w (listener %q, which is not taken over because it is bound to %v, has the port; "+
+				"to change the host of an address takes a restart)", err, s.name, a)
+		}
+	}
+	return err
 }
 
 // Take is Listen for those who accept connections themselves. It returns nil

@@ -5,6 +5,7 @@ package listener
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -165,6 +166,36 @@ func TestInheritSeveral(t *testing.T) {
 	}
 	if _, _, err := in.Listen(t.Context(), Config{Addr: "nonsense"}); err == nil {
 		t.Error("a bad configuration is accepted")
+	}
+}
+
+// TestInheritConflict checks that the reason is given if a socket of the old
+// process is in the way of a new one.
+func TestInheritConflict(t *testing.T) {
+	old := listen(t, Config{Addr: "127.0.0.1:0", Name: "web"})
+	var in Inherited
+	hand(t, &in, old)
+	_, port, _ := net.SplitHostPort(old.Addr().String())
+	_, _, err := in.Listen(t.Context(), Config{Addr: ":" + port, Logger: quiet})
+	if want := fmt.Sprintf(`listener "web", which is not taken over because it is bound to %v`, old.Addr()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Listen = %v, want %s", err, want)
+	}
+	if ln, number, err := in.Take(t.Context(), Config{Addr: ":" + port}); ln != nil || number != -1 || err != nil {
+		t.Errorf("Take = %v, %d, %v, want nothing", ln, number, err)
+	}
+	ln, number, err := in.Take(t.Context(), Config{Addr: old.Addr().String()})
+	if err != nil || number != 0 {
+		t.Fatalf("Take = %d, %v", number, err)
+	}
+	defer ln.Close()
+	c := dial(t, old)
+	a, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if a.RemoteAddr().String() != c.LocalAddr().String() {
+		t.Errorf("connection from %v, want %v", a.RemoteAddr(), c.LocalAddr())
 	}
 }
 

@@ -22,14 +22,13 @@ import (
 // An httpServer answers questions about the process itself, beside the
 // services: HTTP/1.1 only, for few clients that are trusted or on this machine.
 type httpServer struct {
-	http *http.Server
-	ln   net.Listener // turns others away
-	raw  net.Listener // of package net
-	path string       // of the Unix socket that is ours, else empty
-
-	shared bool // another process has the socket, too
-	info os.FileInfo
-	work sync.WaitGroup
+	http   *http.Server
+	ln     net.Listener // turns others away
+	raw    net.Listener // of package net
+	shared bool         // another process has the socket, too
+	path   string       // of the Unix socket that is ours, else empty
+	info   os.FileInfo  // of that
+	work   sync.WaitGroup
 }
 
 // listenHTTP binds addr, "unix:" and a path or host:port, and has handler

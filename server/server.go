@@ -51,7 +51,7 @@ type Config struct {
 
 	// UpgradeTimeout is how long a process that is being replaced waits for
 	// the new one to accept connections, before it gives up and serves on.
-	// Zero means 30 seconds.
+	// Zero means 30 seconds. At least 0.
 	UpgradeTimeout time.Duration
 
 	// Healthy returns why the program does not work any more, nil if it

@@ -25,6 +25,7 @@ type belay struct {
 	dir   string
 	args  []string
 	addrs []string // that clients use
+	admin string
 
 	current *Process
 	all     []*Process
@@ -52,7 +53,11 @@ func newBelay(t *testing.T, conf string, prepare ...func(dir string) error) *bel
 	t.Cleanup(origin.Close)
 	b := &belay{t: t, dir: dir, binary: os.Args[0]}
 	file := filepath.Join(dir, "conf.yaml")
-	conf = fmt.Sprintf("version: 1\nupgrade_sock: %s\ngrace_period_seconds: 60\n%s", b.path("upgrade.sock"), conf)
+	b.admin = "unix:" + b.path("admin.sock")
+	if strings.Contains(conf, "user:") {
+		b.admin = freeAddr(t)
+	}
+	conf = fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %s\ngrace_period_seconds: 60\n%s", b.path("upgrade.sock"), b.admin, conf)
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -162,15 +167,24 @@ func (b *belay) upgrade(newFirst bool) (old *Process) {
 // reload changes the configuration and has the current process read it.
 func (b *belay) reload(number int) {
 	b.t.Helper()
-	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), 60+number%2)
+	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %s\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), b.admin, 60+number%2)
 	b.must(os.WriteFile(b.path("new.yaml"), []byte(text), 0o600))
 	b.must(os.Rename(b.path("new.yaml"), b.path("conf.yaml")))
 	b.must(b.current.Signal(syscall.SIGHUP))
 }
 
-// checkServes fails t unless the current process answers on all addresses.
+// checkServes fails t unless the current process answers on all addresses, and
+// says that it is ready.
 func (b *belay) checkServes() {
 	b.t.Helper()
+	if b.admin != "" {
+		c := NewClient(0, b.admin, new(Tally))
+		defer c.close()
+		c.from = nil
+		if res, err := c.exchange("GET", "/readyz", "Host: localhost\r\n", nil); err != nil || res.StatusCode != 200 {
+			b.t.Errorf("admin listener: %v, %v", res, err)
+		}
+	}
 	for i, addr := range b.addrs {
 		var tally Tally
 		c := NewClient(i, addr, &tally)

@@ -132,7 +132,10 @@ func (c *Client) exchange(method, target, fields string, body []byte) (*http.Res
 		}
 	}
 	c.conn.SetDeadline(time.Now().Add(patience))
-	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: test\r\n%s\r\n", method, target, fields)
+	if !strings.Contains(fields, "Host:") {
+		fields = "Host: test\r\n" + fields
+	}
+	head := fmt.Sprintf("%s %s HTTP/1.1\r\n%s\r\n", method, target, fields)
 	if _, err := c.conn.Write(append([]byte(head), body...)); err != nil {
 		return nil, fmt.Errorf("write on a connection used %s: %w", c.times(), err)
 	}
