@@ -272,11 +272,6 @@ func newScript(t testing.TB, f func(nc net.Conn, number int)) (addr string) {
 // refusing returns an address that refuses connections.
 func refusing(t testing.TB) string { return proxytest.NewOrigin(t, proxytest.Refuse()).Addr() }
 
-// answer makes a handler that answers with text.
-func answer(text string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
-}
-
 // echoBody answers with the body of the request.
 func echoBody(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
