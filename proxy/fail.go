@@ -8,8 +8,10 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 
 	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/proxyerr"
 )
 
@@ -68,12 +70,41 @@ func (x *exchange) fail(err error) {
 			err = perr
 		}
 	}
-	if status := StatusOf(err); !s.Responded() && status != 0 {
+	if x.passCancel(err) {
+		// The stream has ended as that of the peer has.
+	} else if status := StatusOf(err); !s.Responded() && status != 0 {
 		if rerr := x.guard(func() error { return x.proxy.cfg.Responder(s, status, err) }); rerr != nil {
 			x.down.Abort()
 		}
 	}
 	x.guard(func() error { x.logError(err); return nil })
+}
+
+// passCancel hands the peer's cancellation of a stream on to the client of a
+// gRPC call, or of any response that has begun, and reports whether it has. A
+// gRPC server cancels a call when its deadline passes. That is the client's
+// deadline, too: told of it in this way the client reports it as such, and not
+// as the failure of a proxy.
+func (x *exchange) passCancel(err error) bool {
+	down, ok := x.down.(*http2.ServerStream)
+	if !ok {
+		return false
+	}
+	reset, ok := errors.AsType[*http2.ResetError](err)
+	if !ok || reset.Code != http2.Cancel || reset.Local || reset.GoAway {
+		return false
+	}
+	if !x.down.HeadSent() && !isGRPC(x.down.Request()) {
+		return false
+	}
+	down.Kill()
+	return true
+}
+
+// isGRPC reports whether a request is a gRPC call, by its content type.
+func isGRPC(req *header.Request) bool {
+	rest, ok := strings.CutPrefix(req.Fields.Get("Content-Type"), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 // logError writes the one line about a failed request.

@@ -104,6 +104,49 @@ func TestEndBeforeHead(t *testing.T) {
 	})
 }
 
+// An origin that cancels a gRPC call, as it does when the deadline passes, or a
+// response that has begun, cancels the client's stream. Without a response
+// other requests are answered with 502.
+func TestCanceledByOrigin(t *testing.T) {
+	addr := newScript(t, func(nc net.Conn, _ int) {
+		c, err := acceptFrames(nc)
+		for err == nil {
+			var head frame
+			if head, err = c.request(); err != nil {
+				return
+			}
+			if head.field(":path") == "/begun" {
+				err = c.headers(head.stream, false, ":status", "200")
+			}
+			err = errors.Join(err, c.reset(head.stream, codeCancel))
+		}
+	})
+	r := newRigWith(t, mode{Downstream: proxytest.H2, Upstream: proxytest.H2}, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+	c := dialFrames(t, r.addr)
+	tests := []struct {
+		target, contentType string
+		canceled            bool
+	}{
+		{"/", "text/plain", false},
+		{"/", "application/grpc-web", false},
+		{"/", "application/grpc", true},
+		{"/", "application/grpc+proto", true},
+		{"/", "application/grpc; charset=utf-8", true},
+		{"/begun", "text/plain", true},
+	}
+	for i, tt := range tests {
+		stream := uint32(2*i + 1)
+		must(t, c.get(stream, tt.target, "content-type", tt.contentType))
+		got := c.reply(t, stream)
+		switch {
+		case tt.canceled && (!got.reset || got.code != codeCancel):
+			t.Errorf("%s, %s: answered with %+v, want a reset with CANCEL", tt.target, tt.contentType, got)
+		case !tt.canceled && (got.reset || got.status != "502"):
+			t.Errorf("%s, %s: answered with %+v, want 502", tt.target, tt.contentType, got)
+		}
+	}
+}
+
 // An origin of HTTP/2 that refuses a stream has not acted on it.
 func TestRefusedStream(t *testing.T) {
 	refusals := map[string]func(c *frames, id uint32) error{
