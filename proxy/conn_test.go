@@ -345,6 +345,7 @@ func TestShutdownKills(t *testing.T) {
 				} else {
 					receive(t, "start", started)
 				}
+				eventually(t, "the connection", func() bool { return r.proxy.Stats().Connections == 1 })
 				ctx, cancel := context.WithCancel(t.Context())
 				done := shutdown(ctx, r)
 				time.Sleep(time.Millisecond)
