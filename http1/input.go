@@ -116,7 +116,7 @@ func (in *input) recv(size int) error {
 	p := in.room(size)
 	n, err := in.conn.Recv(p)
 	in.w += n
-	in.full = n == len(p)
+	in.full = in.conn.More()
 	return err
 }
 

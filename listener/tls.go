@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // A Handler serves the connections that a listener has accepted. *proxy.Proxy
@@ -118,7 +120,7 @@ func (t *TLS) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 // ServeConn shakes hands with the client and has the other handler serve it.
 func (t *TLS) ServeConn(raw net.Conn) {
-	l := &tlsLower{Conn: raw, tls: t, shaking: true}
+	l := &tlsLower{Transport: netio.NewTransport(raw), tls: t, shaking: true}
 	t.begin(l)
 	defer t.end()
 	tc := tls.Server(l, t.root)

@@ -5,17 +5,18 @@ package listener
 
 import (
 	"context"
-	"net"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // tlsLower is the transport below a TLS connection: what crypto/tls reads and
 // writes.
 type tlsLower struct {
-	net.Conn // as accepted
-	tls      *TLS
+	*netio.Transport // on the connection as it was accepted
+	tls              *TLS
 
 	// The state of the handshake, used by its goroutine only.
 	shaking  bool
@@ -26,9 +27,6 @@ type tlsLower struct {
 	policy *tlsPolicy
 	ja4    string
 }
-
-// NetConn returns the connection as it was accepted.
-func (l *tlsLower) NetConn() net.Conn { return l.Conn }
 
 // JA4 returns the fingerprint of what the client offered.
 func (l *tlsLower) JA4() string { return l.ja4 }
@@ -51,10 +49,10 @@ func (l *tlsLower) Serves(host string) bool {
 // while it waits for the client.
 func (l *tlsLower) Read(p []byte) (int, error) {
 	if !l.shaking {
-		return l.Conn.Read(p)
+		return l.Transport.Read(p)
 	}
 	l.yield()
-	n, err := l.Conn.Read(p)
+	n, err := l.Transport.Read(p)
 	if err != nil {
 		return n, err
 	}

@@ -4,6 +4,7 @@
 package netio
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -21,12 +22,17 @@ var ErrAgain = errors.New("netio: nothing to read now")
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: no descriptor, use nc
+	tls *Transport      // below nc, if that is a TLS connection and raw its socket
+
+	tlsTimeout atomic.Int64 // writeTimeout, as the goroutine that reads may write, too
 
 	// The state of Loop.
 	fd     uintptr // valid while inLoop
 	inLoop bool
 	loop   func() bool
 	step   func(uintptr) bool // c.loopStep, bound once
+
+	more bool // Recv may have left something behind
 
 	idle     IdleState
 	idleStep func(uintptr) // sets idle, bound once
@@ -38,14 +44,15 @@ type Conn struct {
 	// The state of one Write.
 	pending      [3][]byte
 	writeTimeout time.Duration
-	writeArmed   bool
+	writeArmed   atomic.Bool
 	writeErr     error
 	writeStep    func(uintptr) bool // c.writeSome, bound once
 }
 
 // New returns a Conn that reads and writes nc. It takes the fast path if nc
-// is exactly a *net.TCPConn or *net.UnixConn; a wrapper may have buffered or
-// transformed bytes that the descriptor does not show.
+// is exactly a *net.TCPConn or *net.UnixConn, or a *tls.Conn on a Transport;
+// another wrapper may have buffered or transformed bytes that the descriptor
+// does not show.
 func New(nc net.Conn) *Conn {
 	c := &Conn{nc: nc}
 	switch nc := nc.(type) {
@@ -53,6 +60,10 @@ func New(nc net.Conn) *Conn {
 		c.attach(nc)
 	case *net.UnixConn:
 		c.attach(nc)
+	case *tls.Conn:
+		if below, ok := nc.NetConn().(interface{ Transport() *Transport }); ok {
+			c.attachTLS(below.Transport())
+		}
 	}
 	return c
 }
@@ -68,7 +79,18 @@ func (c *Conn) attach(sc syscall.Conn) {
 	c.raw = raw
 	c.step = c.loopStep
 	c.writeStep = c.writeSome
-	c.idleStep = func(fd uintptr) { c.idle = peek(fd) }
+	c.idleStep = func(fd uintptr) { c.idle = c.peek(fd) }
+}
+
+func (c *Conn) attachTLS(t *Transport) {
+	if t.raw == nil {
+		return
+	}
+	c.tls = t
+	c.raw = t.raw
+	c.step = c.loopStep
+	c.idleStep = func(fd uintptr) { c.idle = c.peek(fd) }
+	t.onFull = func() { c.armWrite(time.Duration(c.tlsTimeout.Load())) }
 }
 
 // NetConn returns the wrapped connection.
@@ -87,15 +109,25 @@ func (c *Conn) Loop(f func() (done bool)) error {
 		return c.plainLoop(f)
 	}
 	c.loop = f
-	c.inLoop = true
+	c.setInLoop(true)
 	err := c.raw.Read(c.step)
-	c.inLoop = false
+	c.setInLoop(false)
 	c.loop = nil
 	return err
 }
 
+func (c *Conn) setInLoop(in bool) {
+	c.inLoop = in
+	if c.tls != nil {
+		c.tls.inLoop = in
+	}
+}
+
 func (c *Conn) loopStep(fd uintptr) bool {
 	c.fd = fd
+	if c.tls != nil {
+		c.tls.fd = fd
+	}
 	return c.loop()
 }
 
@@ -114,12 +146,34 @@ func (c *Conn) Raw() bool { return c.raw != nil }
 // io.EOF at the end of the stream. Inside Loop on a raw connection it returns
 // ErrAgain if nothing has arrived; otherwise it blocks until something does or
 // the read deadline passes.
-func (c *Conn) Recv(p []byte) (int, error) {
-	if c.inLoop {
-		return recv(c.fd, p)
+func (c *Conn) Recv(p []byte) (n int, err error) {
+	switch {
+	case c.tls != nil:
+		return c.recvTLS(p)
+	case c.inLoop:
+		n, err = recv(c.fd, p)
+	default:
+		n, err = c.nc.Read(p)
 	}
-	return c.nc.Read(p)
+	c.more = n == len(p)
+	return n, err
 }
+
+func (c *Conn) recvTLS(p []byte) (int, error) {
+	n, err := c.nc.Read(p)
+	if err == errWouldWait {
+		c.tls.records.drained()
+		c.more = false
+		return n, ErrAgain
+	}
+	c.more = c.tls.records.returned(n, len(p))
+	return n, err
+}
+
+// More reports whether the last Recv may have left something behind that has
+// arrived. If it is false, a caller in Loop that has a whole message may wait
+// without another Recv.
+func (c *Conn) More() bool { return c.more }
 
 // ArmRead sets the read deadline to t, or clears it if t is zero.
 func (c *Conn) ArmRead(t time.Time) {
@@ -172,7 +226,10 @@ func (c *Conn) Killed() bool { return c.killed.Load() }
 // the peer to take more is bounded by timeout; zero and negative mean no
 // bound. On an error some bytes may have been written; n says how many.
 func (c *Conn) Write(a, b, tail []byte, timeout time.Duration) (n int, err error) {
-	if c.raw == nil {
+	switch {
+	case c.tls != nil:
+		return c.tlsWrite([...][]byte{a, b, tail}, timeout)
+	case c.raw == nil:
 		return c.plainWrite([...][]byte{a, b, tail}, timeout)
 	}
 	total := len(a) + len(b) + len(tail)
@@ -194,7 +251,7 @@ func (c *Conn) Write(a, b, tail []byte, timeout time.Duration) (n int, err error
 // armWrite sets the deadline of one wait for writing. Kill has the last word.
 func (c *Conn) armWrite(timeout time.Duration) {
 	if timeout > 0 {
-		c.writeArmed = true
+		c.writeArmed.Store(true)
 		c.nc.SetWriteDeadline(time.Now().Add(timeout))
 	}
 	if c.killed.Load() {
@@ -204,10 +261,10 @@ func (c *Conn) armWrite(timeout time.Duration) {
 
 // disarmWrite clears the deadline that armWrite has set, if it has.
 func (c *Conn) disarmWrite() {
-	if !c.writeArmed {
+	if !c.writeArmed.Load() {
 		return
 	}
-	c.writeArmed = false
+	c.writeArmed.Store(false)
 	c.nc.SetWriteDeadline(time.Time{})
 	if c.killed.Load() {
 		c.nc.SetWriteDeadline(past)
@@ -261,16 +318,48 @@ func (c *Conn) plainWrite(parts [3][]byte, timeout time.Duration) (n int, err er
 	return n, nil
 }
 
+// tlsWrite is plainWrite on a Transport, which arms the deadline when there is
+// a wait.
+func (c *Conn) tlsWrite(parts [3][]byte, timeout time.Duration) (n int, err error) {
+	c.tlsTimeout.Store(int64(timeout))
+	for _, p := range parts {
+		if len(p) == 0 {
+			continue
+		}
+		k, err := c.nc.Write(p)
+		n += k
+		if err != nil {
+			return n, err
+		}
+	}
+	c.disarmWrite()
+	return n, nil
+}
+
 // PeerGone reports whether the other side has closed its end or reset the
-// connection. Unread data in front of the end hides it. It never blocks, is
-// false where it cannot tell, and may be called from any goroutine.
+// connection. Unread data in front of the end hides it, but for the goodbye of
+// TLS, which tells. It never blocks, is false where it cannot tell, and may be
+// called from any goroutine.
 func (c *Conn) PeerGone() bool {
 	if c.raw == nil {
 		return false
 	}
 	gone := true
-	err := c.raw.Control(func(fd uintptr) { gone = peek(fd) == PeerClosed })
+	err := c.raw.Control(func(fd uintptr) { gone = c.peek(fd) == PeerClosed })
 	return err != nil || gone
+}
+
+// peek looks at what a read would find. The goodbye of TLS counts as the end.
+func (c *Conn) peek(fd uintptr) IdleState {
+	if c.tls == nil {
+		return peek(fd)
+	}
+	var head [recordHeaderLen]byte
+	n, state := peekAt(fd, head[:])
+	if closing(head[:n]) {
+		return PeerClosed
+	}
+	return state
 }
 
 // What Idle finds on a connection on which nothing is expected.

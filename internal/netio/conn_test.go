@@ -31,6 +31,7 @@ var transports = []struct {
 	{"tcp", haveRaw, tcpPair},
 	{"unix", haveRaw, unixPair},
 	{"pipe", false, pipePair},
+	{"tls", haveRaw, tlsPair},
 }
 
 // eachTransport runs a test on every kind of connection. far fails instead of
@@ -88,6 +89,26 @@ func pipePair(t testing.TB) (near, far net.Conn) {
 	t.Cleanup(func() { near.Close(); far.Close() })
 	return near, far
 }
+
+// tlsPair is tcpPair with TLS on both sides. The near one is the server.
+func tlsPair(t testing.TB) (near, far net.Conn) {
+	near, far = tcpPair(t)
+	client := tls.Client(far, &tls.Config{InsecureSkipVerify: true})
+	server := tls.Server(NewTransport(near), &tls.Config{Certificates: testCerts()})
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.Handshake() }()
+	if err := errors.Join(server.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
+// testCerts returns the certificate of the standard library's test server.
+var testCerts = sync.OnceValue(func() []tls.Certificate {
+	srv := httptest.NewTLSServer(nil)
+	defer srv.Close()
+	return srv.TLS.Certificates
+})
 
 // recvLoop receives once, inside Loop.
 func recvLoop(c *Conn, p []byte) (n int, err error) {
@@ -391,7 +412,7 @@ func TestKillAfterWrite(t *testing.T) {
 		near, far := tr.pair(t)
 		c := New(near)
 		go io.Copy(io.Discard, far)
-		c.writeArmed = true // as after a wait
+		c.writeArmed.Store(true) // as after a wait
 		c.Kill()
 		c.disarmWrite()
 		if _, err := c.Write([]byte("x"), nil, nil, 0); !IsTimeout(err) {

@@ -21,8 +21,11 @@
 // itself, and another Loop or a blocking Recv for ever; writes are fine.
 // From outside, Close waits until f returns: use Interrupt first.
 //
-// On connections without a descriptor (TLS, in-memory, other systems) Loop
-// calls f in a plain loop and Recv blocks. The results are the same.
+// A TLS connection has it too if crypto/tls reads from a [Transport]: a read
+// there fails inside Loop as Recv does, and crypto/tls goes on after it.
+//
+// On connections without a descriptor (in-memory, other systems) Loop calls f
+// in a plain loop and Recv blocks. The results are the same.
 //
 // Deadlines are lazy. Setting one costs as much as a few hundred bytes of
 // parsing, so a caller arms a coarse one now and then and, when it fires,

@@ -56,16 +56,23 @@ func send(fd uintptr, parts *[3][]byte) (n int, err error) {
 // peek looks at what a read would find.
 func peek(fd uintptr) IdleState {
 	var b [1]byte
+	_, state := peekAt(fd, b[:])
+	return state
+}
+
+// peekAt looks at the first bytes that a read into p, which must not be empty,
+// would find.
+func peekAt(fd uintptr, p []byte) (int, IdleState) {
 	for {
-		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		n, _, err := unix.Recvfrom(int(fd), p, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		switch {
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			return Quiet
+			return 0, Quiet
 		case err != nil || n == 0:
-			return PeerClosed
+			return 0, PeerClosed
 		default:
-			return HasData
+			return n, HasData
 		}
 	}
 }

@@ -84,17 +84,24 @@ func send(fd uintptr, parts *[3][]byte) (n int, err error) {
 // peek looks at what a read would find.
 func peek(fd uintptr) IdleState {
 	var b [1]byte
+	_, state := peekAt(fd, b[:])
+	return state
+}
+
+// peekAt looks at the first bytes that a read into p, which must not be empty,
+// would find.
+func peekAt(fd uintptr, p []byte) (int, IdleState) {
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
 			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == syscall.EINTR:
 		case errno == syscall.EAGAIN:
-			return Quiet
+			return 0, Quiet
 		case errno != 0 || n == 0:
-			return PeerClosed
+			return 0, PeerClosed
 		default:
-			return HasData
+			return int(n), HasData
 		}
 	}
 }

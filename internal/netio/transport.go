@@ -1,0 +1,171 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package netio
+
+import (
+	"net"
+	"syscall"
+)
+
+// A Transport is the socket below a TLS connection: what crypto/tls reads and
+// writes. It gives a TLS connection the Loop of a plain one: inside it a read
+// that finds nothing fails at once, with an error after which crypto/tls can
+// go on. That saves the read that fails before each wait, and the buffer that
+// would have to be held while waiting.
+//
+// New takes the fast path for a *tls.Conn whose NetConn has a method Transport
+// that returns it.
+type Transport struct {
+	net.Conn                 // the socket
+	raw      syscall.RawConn // nil: no descriptor
+
+	inLoop bool
+	fd     uintptr // valid while inLoop
+
+	records recordCounter
+
+	onFull func() // called before a wait to write more; nil for nothing
+
+	// The state of one Write.
+	pending   [3][]byte
+	writeErr  error
+	writeStep func(uintptr) bool // t.writeSome, bound once
+}
+
+// NewTransport returns a Transport on nc.
+func NewTransport(nc net.Conn) *Transport {
+	t := &Transport{Conn: nc}
+	if !haveRaw {
+		return t
+	}
+	switch nc := nc.(type) {
+	case *net.TCPConn:
+		t.raw, _ = nc.SyscallConn()
+	case *net.UnixConn:
+		t.raw, _ = nc.SyscallConn()
+	}
+	t.writeStep = t.writeSome
+	return t
+}
+
+// Transport returns t. It makes types that embed a *Transport known to New.
+func (t *Transport) Transport() *Transport { return t }
+
+// NetConn returns the socket.
+func (t *Transport) NetConn() net.Conn { return t.Conn }
+
+// errWouldWait is ErrAgain for crypto/tls, which goes on after a timeout.
+var errWouldWait net.Error = wouldWait{}
+
+type wouldWait struct{}
+
+func (wouldWait) Error() string   { return ErrAgain.Error() }
+func (wouldWait) Timeout() bool   { return true }
+func (wouldWait) Temporary() bool { return true }
+
+// Read reads from the socket. Inside Loop it does not wait.
+func (t *Transport) Read(p []byte) (n int, err error) {
+	if !t.inLoop {
+		n, err = t.Conn.Read(p)
+	} else if n, err = recv(t.fd, p); err == ErrAgain {
+		return 0, errWouldWait
+	}
+	t.records.add(p[:n])
+	return n, err
+}
+
+// Write writes p, waiting for the peer as long as the write deadline allows.
+func (t *Transport) Write(p []byte) (n int, err error) {
+	if t.raw == nil || len(p) == 0 {
+		return t.Conn.Write(p)
+	}
+	t.pending[0], t.writeErr = p, nil
+	err = t.raw.Write(t.writeStep)
+	n = len(p) - len(t.pending[0])
+	t.pending[0] = nil
+	if err == nil {
+		err = t.writeErr
+	}
+	return n, err
+}
+
+// writeSome writes until nothing is pending. It returns false to wait.
+func (t *Transport) writeSome(fd uintptr) (done bool) {
+	for len(t.pending[0]) > 0 {
+		n, err := send(fd, &t.pending)
+		if err == ErrAgain {
+			if t.onFull != nil {
+				t.onFull()
+			}
+			return false
+		}
+		if err != nil {
+			t.writeErr = err
+			return true
+		}
+		t.pending[0] = t.pending[0][n:]
+	}
+	return true
+}
+
+// closing reports whether what waits in the socket begins with the last thing
+// that a peer says: an alert. One of TLS 1.3 is recognised by its length, as a
+// record of two bytes: nothing else that HTTP sends is as short.
+func closing(b []byte) bool {
+	const alert, data = 21, 23
+	if len(b) < recordHeaderLen {
+		return false
+	}
+	return b[0] == alert || b[0] == data && b[3] == 0 && b[4] == 2+1+16
+}
+
+// recordHeaderLen is the length of the header of a TLS record (RFC 8446
+// section 5.1): type, version, length.
+const recordHeaderLen = 5
+
+// A recordCounter follows the boundaries of TLS records in a stream, to know
+// whether crypto/tls may hold more than it has returned.
+type recordCounter struct {
+	header  [recordHeaderLen]byte
+	have    int // bytes of header
+	left    int // bytes of the record that header describes
+	records int // complete since drained
+}
+
+// add takes the next bytes of the stream.
+func (c *recordCounter) add(b []byte) {
+	for len(b) > 0 {
+		if c.left == 0 {
+			k := copy(c.header[c.have:], b)
+			b = b[k:]
+			if c.have += k; c.have < recordHeaderLen {
+				return
+			}
+			c.have = 0
+			if c.left = int(c.header[3])<<8 | int(c.header[4]); c.left == 0 {
+				c.records++
+			}
+			continue
+		}
+		k := min(c.left, len(b))
+		b = b[k:]
+		if c.left -= k; c.left == 0 {
+			c.records++
+		}
+	}
+}
+
+// drained notes that crypto/tls has used up every complete record.
+func (c *recordCounter) drained() { c.records = 0 }
+
+// returned notes that crypto/tls has returned n bytes of a buffer of size
+// bytes, and reports whether it may have more: it takes one record for each
+// return.
+func (c *recordCounter) returned(n, size int) (more bool) {
+	if n == size || c.records > 1 || c.left > 0 || c.have > 0 {
+		return true
+	}
+	c.records = 0
+	return false
+}
