@@ -61,8 +61,8 @@ func New(nc net.Conn) *Conn {
 	case *net.UnixConn:
 		c.attach(nc)
 	case *tls.Conn:
-		if below, ok := nc.NetConn().(interface{ Transport() *Transport }); ok {
-			c.attachTLS(below.Transport())
+		if below, ok := nc.NetConn().(interface{ Socket() *Transport }); ok {
+			c.attachTLS(below.Socket())
 		}
 	}
 	return c

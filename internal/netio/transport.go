@@ -14,8 +14,8 @@ import (
 // go on. That saves the read that fails before each wait, and the buffer that
 // would have to be held while waiting.
 //
-// New takes the fast path for a *tls.Conn whose NetConn has a method Transport
-// that returns it.
+// New takes the fast path for a *tls.Conn whose NetConn has a method Socket that
+// returns it.
 type Transport struct {
 	net.Conn                 // the socket
 	raw      syscall.RawConn // nil: no descriptor
@@ -49,8 +49,8 @@ func NewTransport(nc net.Conn) *Transport {
 	return t
 }
 
-// Transport returns t. It makes types that embed a *Transport known to New.
-func (t *Transport) Transport() *Transport { return t }
+// Socket returns t. It makes types that embed a *Transport known to New.
+func (t *Transport) Socket() *Transport { return t }
 
 // NetConn returns the socket.
 func (t *Transport) NetConn() net.Conn { return t.Conn }
