@@ -120,9 +120,22 @@ func (t *TLS) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 // ServeConn shakes hands with the client and has the other handler serve it.
 func (t *TLS) ServeConn(raw net.Conn) {
+	defer t.end()
+	if tc := t.secure(raw); tc != nil {
+		t.handler.ServeConn(tc)
+	}
+}
+
+// secure shakes hands with the client. It returns nil if that fails; the
+// connection has been ended then.
+//
+// It is not part of ServeConn, so that what it needs on the stack is free
+// again while the connection is served.
+//
+//go:noinline
+func (t *TLS) secure(raw net.Conn) *tls.Conn {
 	l := &tlsLower{Transport: netio.NewTransport(raw), tls: t, shaking: true}
 	t.begin(l)
-	defer t.end()
 	tc := tls.Server(l, t.root)
 	err := t.handshake(tc, l)
 	t.over(l)
@@ -131,13 +144,13 @@ func (t *TLS) ServeConn(raw net.Conn) {
 	}
 	if err != nil {
 		t.refuse(raw, err)
-		return
+		return nil
 	}
 	t.stats.done.Add(1)
 	if tc.ConnectionState().DidResume {
 		t.stats.resumed.Add(1)
 	}
-	t.handler.ServeConn(tc)
+	return tc
 }
 
 // handshake shakes hands, within the timeout. It does so on a goroutine of its

@@ -69,7 +69,12 @@ func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Reque
 	f.conns = make(map[*conn]struct{})
 }
 
-func (f *front) serveConn(nc net.Conn) {
+// newConn returns a connection that is not served yet. It is not part of
+// serveConn, so that what it needs on the stack is free again while the
+// connection is idle.
+//
+//go:noinline
+func (f *front) newConn(nc net.Conn) *conn {
 	c := &conn{front: f, nc: nc}
 	if ta, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		ap := ta.AddrPort()
@@ -84,6 +89,11 @@ func (f *front) serveConn(nc net.Conn) {
 	if c.tls != nil && c.tls.NegotiatedProtocol == "h2" {
 		c.startH2(nil)
 	}
+	return c
+}
+
+func (f *front) serveConn(nc net.Conn) {
+	c := f.newConn(nc)
 	f.add(c)
 	defer f.remove(c)
 	if h2 := c.h2.Load(); h2 != nil {
