@@ -144,7 +144,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c := &Connector{cfg: cfg.withDefaults()}
 	c.pool.init(&c.cfg)
-	c.muxes.cfg = c.cfg.HTTP2
+	c.muxes.maxStreams = c.cfg.HTTP2.MaxStreams
 	return c, nil
 }
 
@@ -238,11 +238,26 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 		c.stats.failed.Add(1)
 		return nil, err
 	}
+	dialTime := time.Since(start)
+	c.connected(p, dialTime)
+	return c.newConn(nc, p, dialTime, watch), nil
+}
+
+// connected counts and reports a connection that has been made.
+func (c *Connector) connected(p *Peer, dialTime time.Duration) {
+	c.stats.dialed.Add(1)
+	if p.Tracer != nil {
+		p.Tracer.Connected(p, dialTime)
+	}
+}
+
+// newConn returns a connection, newly dialed, that is ready for one request.
+func (c *Connector) newConn(nc net.Conn, p *Peer, dialTime time.Duration, watch http1.Watcher) *Conn {
 	conn := &Conn{
 		ClientConn: http1.NewClientConn(nc),
 		connector:  c,
 		peer:       p,
-		dialTime:   time.Since(start),
+		dialTime:   dialTime,
 		cfg: http1.ClientConfig{
 			Limits:                    c.cfg.Limits,
 			ReadTimeout:               cmp.Or(p.ReadTimeout, c.cfg.ReadTimeout),
@@ -250,12 +265,8 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 			AllowInvalidContentLength: p.AllowInvalidContentLength,
 		}.WithDefaults(),
 	}
-	c.stats.dialed.Add(1)
-	if p.Tracer != nil {
-		p.Tracer.Connected(p, conn.dialTime)
-	}
 	conn.begin(watch)
-	return conn, nil
+	return conn
 }
 
 // soonIdle is the idle limit below which a connection's age is looked at not
