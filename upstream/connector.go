@@ -76,7 +76,8 @@ type Config struct {
 	// HTTP2 has the limits of connections over HTTP/2. Its timeouts are
 	// those above, or a peer's. Zero for its ConnWindow means 16 MiB: clients
 	// that are slow to take a response must not hold up others, whose
-	// responses share the connection.
+	// responses share the connection. Zero for its PingInterval means 10
+	// seconds, so that requests do not pile up on a connection that is lost.
 	HTTP2 http2.Config
 }
 
@@ -109,6 +110,7 @@ func (c Config) withDefaults() Config {
 	c.MaxIdlePerPeer = cmp.Or(c.MaxIdlePerPeer, 1024)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 8192)
 	c.HTTP2.ConnWindow = cmp.Or(c.HTTP2.ConnWindow, 16<<20)
+	c.HTTP2.PingInterval = cmp.Or(c.HTTP2.PingInterval, 10*time.Second)
 	c.HTTP2 = c.HTTP2.WithDefaults()
 	return c
 }

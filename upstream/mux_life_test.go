@@ -246,3 +246,76 @@ func TestCloseWhileDialing(t *testing.T) {
 		check(t, "connections", o.made.Load(), 3)
 	})
 }
+
+// A connection on which an origin has fallen silent is not used for more than
+// the requests that find out.
+func TestSilentConnection(t *testing.T) {
+	tests := []struct {
+		name   string
+		limit  time.Duration // of each wait
+		first  proxyerr.Kind
+		retry  bool
+		within time.Duration
+	}{
+		{"requests time out", 3 * time.Second, proxyerr.ReadTimeout, false, 3 * time.Second},
+		{"PING times out", time.Minute, proxyerr.ConnClosed, true, 15 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				o := newH2COrigin()
+				var silent atomic.Bool
+				c := newConnector(t, Config{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					nc, err := o.dial(ctx, network, addr)
+					if o.made.Load() == 1 {
+						nc = &mutedConn{nc, &silent}
+					}
+					return nc, err
+				}})
+				p := &Peer{Addr: "a:1", ALPN: ALPNH2, ReadTimeout: tt.limit}
+				roundTrip(t, stream(t, c, p))
+				silent.Store(true)
+				start := time.Now()
+				s := stream(t, c, p)
+				req := &header.Request{Method: "GET", Target: "/"}
+				req.Fields.Add("Host", "example.com")
+				var res header.Response
+				err := errors.Join(s.WriteHead(req, "", false, true), s.ReadHead(&res))
+				if took := time.Since(start); !errors.Is(err, tt.first) || took > tt.within {
+					t.Errorf("after %v: %v, want %q within %v", took, err, tt.first, tt.within)
+				}
+				var e *proxyerr.Error
+				if errors.As(err, &e) && proxyerr.CanRetry(e, true) != tt.retry {
+					t.Errorf("another attempt: %v, want %v", !tt.retry, tt.retry)
+				}
+				s.Discard()
+				roundTrip(t, stream(t, c, p)) // on another connection
+				check(t, "connections", o.made.Load(), 2)
+				time.Sleep(10 * time.Second)
+				silent.Store(false)
+				check(t, "connections that are left", c.muxes.find(p).len(), 1)
+			})
+		})
+	}
+}
+
+func (s *muxSet) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// A mutedConn loses what it receives while silent.
+type mutedConn struct {
+	net.Conn
+	silent *atomic.Bool
+}
+
+func (c *mutedConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil || !c.silent.Load() {
+			return n, err
+		}
+	}
+}
