@@ -49,7 +49,8 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// MaxIdlePerPeer is how many idle connections to keep for one peer. Zero
-	// means 1024; negative disables reuse.
+	// means 1024; negative disables reuse. Connections over HTTP/2 are shared
+	// and not kept in the pool: like MaxIdle it does not count them.
 	MaxIdlePerPeer int
 
 	// MaxIdle is how many idle connections to keep in all. When there are
@@ -136,7 +137,7 @@ type Stats struct {
 	Reused int64 // requests on a connection that had carried one before
 	Stale  int64 // idle connections found closed by the peer
 	Chatty int64 // idle connections on which the peer sent something unasked
-	Idle   int64 // idle connections now
+	Idle   int64 // connections in the pool now; those over HTTP/2 are shared and not in it
 }
 
 // New returns a Connector.
