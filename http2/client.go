@@ -68,7 +68,7 @@ func (c *ClientConn) Available() int {
 }
 
 func (c *ClientConn) availableLocked() int {
-	if c.closing || c.goneAway || c.draining || c.nextID >= maxStreamID {
+	if c.closing || c.goneAway || c.draining || c.quiet.suspect || c.nextID >= maxStreamID {
 		return 0
 	}
 	limit := c.cfg.MaxStreams

@@ -91,7 +91,7 @@ func (s *ClientStream) openLocked(last bool) error {
 		err = ErrNoStream
 	}
 	if err != nil {
-		return s.upErrorLocked("open stream", err)
+		return s.upErrorLocked(opOpenStream, err)
 	}
 	c.reserved--
 	s.id = c.nextID
@@ -107,24 +107,27 @@ func (s *ClientStream) openLocked(last bool) error {
 // c.mu is released while waiting.
 func (s *ClientStream) awaitConnectLocked() error {
 	c := s.conn
-	if !c.peer.seen && !c.closing {
+	if !c.peer.seen && !c.closing && s.err == nil {
 		c.mu.Unlock()
 		timer := time.NewTimer(max(c.cfg.HeadTimeout, time.Second))
 		select {
 		case <-c.ready:
 		case <-c.closed:
+		case <-s.writable: // Kill
 		case <-timer.C:
 		}
 		timer.Stop()
 		c.mu.Lock()
 	}
 	switch {
+	case s.err != nil:
+		return s.upErrorLocked(opOpenStream, s.err)
 	case c.peer.enableConnect:
 		return nil
 	case !c.peer.seen:
-		return s.upErrorLocked("open stream", ErrNoStream)
+		return s.upErrorLocked(opOpenStream, ErrNoStream)
 	}
-	return proxyerr.New(proxyerr.Upstream, proxyerr.Unsupported, "open stream", errors.New("http2: origin takes no extended CONNECT"))
+	return proxyerr.New(proxyerr.Upstream, proxyerr.Unsupported, opOpenStream, errors.New("http2: origin takes no extended CONNECT"))
 }
 
 // WriteBody sends a piece of the request body. It waits for the origin's flow
@@ -193,7 +196,10 @@ func (s *ClientStream) sendErrorLocked(err error) error {
 	return s.upErrorLocked(opSendRequest, err)
 }
 
-const opSendRequest = "send request"
+const (
+	opOpenStream  = "open stream"
+	opSendRequest = "send request"
+)
 
 // upError classifies an error. A stream that the origin says it has not
 // processed may be sent again, whatever its method (RFC 9113 section 8.7).
@@ -217,10 +223,15 @@ func (s *ClientStream) upErrorLocked(op string, err error) error {
 	switch {
 	case err == ErrNoStream:
 		e.Kind, e.Retry = proxyerr.StreamRefused, proxyerr.RetryAlways
+	case err == errTimeout && op == opOpenStream:
+		e.Kind, e.Err, e.Retry = proxyerr.WriteTimeout, nil, proxyerr.RetryAlways // nothing was sent
+		s.c.suspectLocked(s.write.limit)
 	case err == errTimeout && op == opSendRequest:
 		e.Kind, e.Err = proxyerr.WriteTimeout, nil
+		s.c.suspectLocked(s.write.limit)
 	case err == errTimeout:
 		e.Kind, e.Err = proxyerr.ReadTimeout, nil
+		s.c.suspectLocked(s.read.limit)
 	case reset && re.Code == RefusedStream:
 		e.Kind, e.Retry = proxyerr.StreamRefused, proxyerr.RetryAlways
 	case malformed && se.code == EnhanceYourCalm:
@@ -306,7 +317,14 @@ func (s *ClientStream) StartTunnel(idle time.Duration) {
 }
 
 // Kill ends the stream at once. It may be called from any goroutine.
-func (s *ClientStream) Kill() { s.reset(Cancel, Cancel) }
+func (s *ClientStream) Kill() {
+	s.c.mu.Lock()
+	if !s.opened {
+		s.failLocked(&ResetError{Code: Cancel, Local: true})
+	}
+	s.c.mu.Unlock()
+	s.reset(Cancel, Cancel)
+}
 
 // Finish ends the use of the stream: what is not complete is reset. The
 // connection goes on.

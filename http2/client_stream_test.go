@@ -182,6 +182,7 @@ func TestClientStreamTimeouts(t *testing.T) {
 				t.Errorf("got %v after %v, want a timeout after %v", err, time.Since(start), tt.want)
 			}
 			s.Finish()
+			d.sync() // the origin is alive
 		}
 	})
 	inBubble(t, "write", func(t *testing.T) {

@@ -81,7 +81,9 @@ type Config struct {
 
 	// PingInterval is how often a connection with streams is probed when
 	// nothing arrives; without an answer within PingTimeout it is closed.
-	// Zero and negative mean never.
+	// Zero and negative mean never. A client also probes, whatever this is,
+	// when a stream has waited in vain and nothing at all has arrived
+	// meanwhile; until something does, the connection takes no more streams.
 	PingInterval time.Duration
 
 	// PingTimeout bounds the wait for the answer to a probe. Zero means 5

@@ -174,10 +174,18 @@ type quiet struct {
 	reads  int       // of the frameReader, when it was looked at last
 	since  time.Time // nothing has arrived since
 	pinged time.Time // a PING has been sent and nothing has arrived since; zero if not
+
+	// A stream has waited in vain and nothing has arrived since: the
+	// connection may be lost and takes no more streams until something does.
+	suspect bool
 }
 
 // pingData is the content of our PING frames. Any frame answers them.
 var pingData = []byte("belay   ")
+
+// errNoPong ends a connection whose peer is silent. It is lost rather than to
+// blame: nothing is sent on it any more, and requests may try another.
+var errNoPong = errors.New("http2: no answer to PING")
 
 // errOver is returned to the reader when the connection has ended or is to
 // end, and there is nothing wrong.
@@ -218,8 +226,8 @@ func (c *conn) look(now time.Time) (err error) {
 		err = &connError{EnhanceYourCalm, "frames not complete in time"}
 	case idle && due(c.idleSince, c.cfg.IdleTimeout):
 		err = errOver
-	case !idle && due(c.quiet.pinged, c.cfg.PingTimeout):
-		err = &connError{EnhanceYourCalm, "no answer to PING"}
+	case due(c.quiet.pinged, c.cfg.PingTimeout):
+		err = errNoPong
 	}
 	// Streams come and go while the reader waits, and do not wake it.
 	due(now, c.cfg.IdleTimeout)
@@ -236,19 +244,34 @@ func (c *conn) look(now time.Time) (err error) {
 // some time.
 func (c *conn) pingLocked(now time.Time) {
 	interval, q := c.cfg.PingInterval, &c.quiet
-	if interval <= 0 {
-		return
-	}
 	if q.reads != c.in.reads || q.since.IsZero() {
 		*q = quiet{reads: c.in.reads, since: now}
 	}
 	switch {
-	case now.Sub(q.since) < interval || !q.pinged.IsZero():
+	case interval <= 0 || now.Sub(q.since) < interval || !q.pinged.IsZero():
 	case len(c.streams) == 0:
 		q.since = now // whatever comes later is probed later
 	default:
-		q.pinged = now
-		c.controlLocked(func(b []byte) []byte { return appendPing(b, 0, pingData) })
+		c.probeLocked(now)
+	}
+}
+
+func (c *conn) probeLocked(now time.Time) {
+	c.quiet.pinged = now
+	c.controlLocked(func(b []byte) []byte { return appendPing(b, 0, pingData) })
+}
+
+// suspectLocked is called when a stream has waited in vain for limit. If nothing
+// at all has arrived meanwhile the connection is probed.
+func (c *conn) suspectLocked(limit time.Duration) {
+	now := time.Now()
+	if c.closing || now.Sub(c.quiet.since) < limit {
+		return
+	}
+	c.quiet.suspect = true
+	if c.quiet.pinged.IsZero() {
+		c.probeLocked(now)
+		c.nc.SetReadDeadline(past) // the reader looks when the answer is due
 	}
 }
 

@@ -133,11 +133,12 @@ func (x *exchange) filterRequest() (done bool, err error) {
 	if !x.conn.serves(req.Host()) {
 		return false, errMisdirected
 	}
-	extended := req.Proto == header.HTTP2 && x.down.Upgrade() != "" // a WebSocket, not a tunnel to anywhere
-	if req.Method == "CONNECT" && !extended && !x.conn.front.cfg.AllowConnect {
-		// What follows may be meant for the tunnel, not for us.
-		x.down.CloseAfter()
-		return false, errConnectRefused
+	if req.Method == "CONNECT" {
+		if err := x.checkConnect(req); err != nil {
+			// What follows may be meant for the tunnel, not for us.
+			x.down.CloseAfter()
+			return false, err
+		}
 	}
 	if f := x.phases.earlyRequestFilter; f != nil {
 		if err := f(s); err != nil {
@@ -161,6 +162,23 @@ func (x *exchange) filterRequest() (done bool, err error) {
 		}
 	}
 	return false, nil
+}
+
+// checkConnect decides whether a CONNECT may go on. An extended one (RFC 8441)
+// may without being allowed: it is for a WebSocket, and the like, and not for a
+// tunnel to anywhere. One for h2c may never: a tunnel of HTTP would escape every
+// rule here.
+func (x *exchange) checkConnect(req *header.Request) error {
+	extended := req.Proto == header.HTTP2 && x.down.Upgrade() != ""
+	switch {
+	case extended && hasToken(x.down.Upgrade(), "h2c"):
+		return errConnectProtocol
+	case !extended && !x.conn.front.cfg.AllowConnect:
+		return errConnectRefused
+	case req.Length > 0, req.Length != 0 && req.Proto != header.HTTP2:
+		return errConnectContent
+	}
+	return nil
 }
 
 // try is one attempt: choose a peer, connect, send, relay the response.

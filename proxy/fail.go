@@ -18,6 +18,14 @@ import (
 // errConnectRefused is the answer to CONNECT where it is not allowed.
 var errConnectRefused = &proxyerr.Error{Source: proxyerr.Downstream, Op: "CONNECT", Kind: proxyerr.Unsupported, Status: 405}
 
+// errConnectProtocol is the answer to an extended CONNECT for a protocol that is
+// never passed on (RFC 8441 section 4, RFC 9220 section 3).
+var errConnectProtocol = &proxyerr.Error{Source: proxyerr.Downstream, Op: "CONNECT", Kind: proxyerr.Unsupported, Status: 501}
+
+// errConnectContent is the answer to a CONNECT with content, which has no
+// meaning (RFC 9110 section 9.3.6) and no place in front of a tunnel.
+var errConnectContent = proxyerr.New(proxyerr.Downstream, proxyerr.BadMessage, "CONNECT", errors.New("request with content"))
+
 // StatusOf returns the status code with which a request that failed with err
 // is answered, or 0 if there is nobody left to answer.
 func StatusOf(err error) int {

@@ -31,7 +31,10 @@ func (x *exchange) relayResponse() error {
 		x.headAt = time.Now()
 	}
 	method := x.down.Request().Method
-	if x.switched() {
+	switch switched, err := x.switched(); {
+	case err != nil:
+		return err
+	case switched:
 		return x.tunnel()
 	}
 	hasBody := x.res.HasBody(method)

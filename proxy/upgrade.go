@@ -8,6 +8,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
+	"fmt"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/proxyerr"
@@ -16,12 +17,19 @@ import (
 // The request to switch protocols has two forms: a GET with Upgrade in HTTP/1
 // (RFC 9110 section 7.8), answered with 101, and an extended CONNECT in HTTP/2
 // (RFC 8441), answered with 200. The functions here turn one into the other,
-// so that WebSockets work between any two versions.
+// so that WebSockets work between any two versions. A CONNECT to anywhere has
+// the same form in both but for its framing.
 
 // makeUpgrade notes in x.upgrading what the client wants to switch to, and
 // gives head the form that the peer's protocol wants.
 func (x *exchange) makeUpgrade(head *header.Request) {
 	x.upgrading, x.wsKey = x.down.Upgrade(), ""
+	fromH2, toH2 := x.down.Request().Proto == header.HTTP2, x.up.Proto() == header.HTTP2
+	if head.Method == "CONNECT" && !(fromH2 && x.upgrading != "") {
+		x.upgrading = "" // CONNECT is a switch already
+		head.Length = connectLength(toH2)
+		return
+	}
 	if x.upgrading == "" {
 		return
 	}
@@ -30,9 +38,9 @@ func (x *exchange) makeUpgrade(head *header.Request) {
 		x.upgrading = ""
 		return
 	}
-	fromH2, toH2 := x.down.Request().Proto == header.HTTP2, x.up.Proto() == header.HTTP2
 	switch {
 	case fromH2 && toH2:
+		head.Length = connectLength(toH2)
 	case toH2 && head.Length != 0:
 		x.upgrading = "" // CONNECT has no body: what follows it is the tunnel
 	case fromH2:
@@ -46,28 +54,49 @@ func (x *exchange) makeUpgrade(head *header.Request) {
 			break
 		}
 		head.Method = "CONNECT"
-		head.Length = header.UnknownLength
+		head.Length = connectLength(toH2)
 		x.wsKey = head.Fields.Get("Sec-WebSocket-Key")
 		head.Fields.Del("Sec-WebSocket-Key")
 	}
 }
 
+// connectLength returns the length of a CONNECT request that is to be sent. It
+// has no content (RFC 9110 section 9.3.6): over HTTP/1 what follows its head is
+// the tunnel, and over HTTP/2 the stream stays open for that.
+func connectLength(toH2 bool) int64 {
+	if toH2 {
+		return header.UnknownLength
+	}
+	return 0
+}
+
+// opensTunnel reports whether what follows the head on either side is a tunnel,
+// if the peer agrees, and not a body.
+func (x *exchange) opensTunnel() bool {
+	return x.head.Method == "CONNECT" || x.upgrading != "" && x.down.Request().Proto == header.HTTP2
+}
+
 // switched reports whether the response turns the exchange into a tunnel.
-func (x *exchange) switched() bool {
+func (x *exchange) switched() (bool, error) {
 	success := x.res.Status >= 200 && x.res.Status < 300
 	switch {
 	case x.res.Status == 101:
-		return true
-	case x.upgrading != "":
-		return success && x.up.Proto() == header.HTTP2
+		return true, nil
+	case x.upgrading == "":
+		return success && x.down.Request().Method == "CONNECT", nil
+	case success && x.up.Proto() != header.HTTP2 && x.down.Request().Proto == header.HTTP2:
+		// To the client that would say that the tunnel is open.
+		return false, proxyerr.New(proxyerr.Upstream, proxyerr.BadMessage, "switch protocols",
+			fmt.Errorf("answered with status %d", x.res.Status))
 	}
-	return success && x.down.Request().Method == "CONNECT"
+	return success && x.up.Proto() == header.HTTP2, nil
 }
 
 // makeSwitch gives the response that switches protocols the form that the
 // client's protocol wants.
 func (x *exchange) makeSwitch() error {
 	if x.upgrading == "" {
+		x.makeConnected()
 		return nil
 	}
 	fields := &x.res.Fields
@@ -90,6 +119,16 @@ func (x *exchange) makeSwitch() error {
 		}
 	}
 	return nil
+}
+
+// makeConnected removes from the answer to a CONNECT what is meant for one
+// connection, and the framing, which means nothing there.
+func (x *exchange) makeConnected() {
+	if x.res.Status != 101 {
+		x.cleanHead()
+		x.res.Fields.Del("Content-Length")
+		x.res.Length = header.UnknownLength
+	}
 }
 
 // newWebSocketKey returns a nonce (RFC 6455 section 4.1).

@@ -18,8 +18,7 @@ import (
 // that is still arriving is sent by a goroutine of its own from here on.
 func (x *exchange) sendRequest() error {
 	head := &x.head
-	if x.upgrading != "" && (x.down.Request().Proto == header.HTTP2 || x.up.Proto() == header.HTTP2) {
-		// What follows the head on either side is the tunnel, not a body.
+	if x.opensTunnel() {
 		return x.up.WriteHead(head, x.upgrading, false, x.up.Proto() != header.HTTP2)
 	}
 	hasBody := x.down.Request().Length != 0

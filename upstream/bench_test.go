@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/belay-proxy/belay/header"
 )
 
 // warm returns a Connector and n peers, each with some idle connections.
@@ -83,5 +85,25 @@ func TestIdleReleaseAllocs(t *testing.T) {
 	c.Idle(peers[0], nil).keep(now)
 	if got := testing.AllocsPerRun(100, func() { c.Idle(peers[0], nil).keep(now) }); got > 0 {
 		t.Errorf("%v allocations to take and put a warm connection, want 0", got)
+	}
+}
+
+// Open costs no more, whatever the peer may speak.
+func TestOpenAllocs(t *testing.T) {
+	for name, p := range map[string]*Peer{
+		"plain": {Addr: "10.0.0.1:80"},
+		"TLS":   {Addr: "10.0.0.1:443", TLS: true, ALPN: ALPNH2HTTP1},
+	} {
+		c := newConnector(t, Config{})
+		if p.TLS {
+			c.muxes.open(p).chose(p, header.HTTP11) // as the dial does
+		}
+		now := time.Now()
+		plainConn(c, p).keep(now)
+		turn := func() { c.Open(p, nil).(*Conn).keep(now) }
+		turn()
+		if got := testing.AllocsPerRun(100, turn); got > 0 {
+			t.Errorf("%s: %v allocations to open and release a warm stream, want 0", name, got)
+		}
 	}
 }

@@ -49,7 +49,8 @@ type Config struct {
 	IdleTimeout time.Duration
 
 	// MaxIdlePerPeer is how many idle connections to keep for one peer. Zero
-	// means 1024; negative disables reuse.
+	// means 1024; negative disables reuse. Connections over HTTP/2 are shared
+	// and not kept in the pool: like MaxIdle it does not count them.
 	MaxIdlePerPeer int
 
 	// MaxIdle is how many idle connections to keep in all. When there are
@@ -76,7 +77,8 @@ type Config struct {
 	// HTTP2 has the limits of connections over HTTP/2. Its timeouts are
 	// those above, or a peer's. Zero for its ConnWindow means 16 MiB: clients
 	// that are slow to take a response must not hold up others, whose
-	// responses share the connection.
+	// responses share the connection. Zero for its PingInterval means 10
+	// seconds, so that requests do not pile up on a connection that is lost.
 	HTTP2 http2.Config
 }
 
@@ -109,6 +111,7 @@ func (c Config) withDefaults() Config {
 	c.MaxIdlePerPeer = cmp.Or(c.MaxIdlePerPeer, 1024)
 	c.MaxIdle = cmp.Or(c.MaxIdle, 8192)
 	c.HTTP2.ConnWindow = cmp.Or(c.HTTP2.ConnWindow, 16<<20)
+	c.HTTP2.PingInterval = cmp.Or(c.HTTP2.PingInterval, 10*time.Second)
 	c.HTTP2 = c.HTTP2.WithDefaults()
 	return c
 }
@@ -134,7 +137,7 @@ type Stats struct {
 	Reused int64 // requests on a connection that had carried one before
 	Stale  int64 // idle connections found closed by the peer
 	Chatty int64 // idle connections on which the peer sent something unasked
-	Idle   int64 // idle connections now
+	Idle   int64 // connections in the pool now; those over HTTP/2 are shared and not in it
 }
 
 // New returns a Connector.
@@ -144,7 +147,7 @@ func New(cfg Config) (*Connector, error) {
 	}
 	c := &Connector{cfg: cfg.withDefaults()}
 	c.pool.init(&c.cfg)
-	c.muxes.cfg = c.cfg.HTTP2
+	c.muxes.maxStreams = c.cfg.HTTP2.MaxStreams
 	return c, nil
 }
 
@@ -238,11 +241,26 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 		c.stats.failed.Add(1)
 		return nil, err
 	}
+	dialTime := time.Since(start)
+	c.connected(p, dialTime)
+	return c.newConn(nc, p, dialTime, watch), nil
+}
+
+// connected counts and reports a connection that has been made.
+func (c *Connector) connected(p *Peer, dialTime time.Duration) {
+	c.stats.dialed.Add(1)
+	if p.Tracer != nil {
+		p.Tracer.Connected(p, dialTime)
+	}
+}
+
+// newConn returns a connection, newly dialed, that is ready for one request.
+func (c *Connector) newConn(nc net.Conn, p *Peer, dialTime time.Duration, watch http1.Watcher) *Conn {
 	conn := &Conn{
 		ClientConn: http1.NewClientConn(nc),
 		connector:  c,
 		peer:       p,
-		dialTime:   time.Since(start),
+		dialTime:   dialTime,
 		cfg: http1.ClientConfig{
 			Limits:                    c.cfg.Limits,
 			ReadTimeout:               cmp.Or(p.ReadTimeout, c.cfg.ReadTimeout),
@@ -250,12 +268,8 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 			AllowInvalidContentLength: p.AllowInvalidContentLength,
 		}.WithDefaults(),
 	}
-	c.stats.dialed.Add(1)
-	if p.Tracer != nil {
-		p.Tracer.Connected(p, conn.dialTime)
-	}
 	conn.begin(watch)
-	return conn, nil
+	return conn
 }
 
 // soonIdle is the idle limit below which a connection's age is looked at not

@@ -91,8 +91,7 @@ func (p *pool) forget() {
 			delete(p.sets, id)
 		}
 	}
-	p.recent.Clear()
-	p.recentLen.Store(0)
+	p.recent.clear()
 	p.sweeping = false
 	if len(p.sets) > 0 {
 		p.wakeJanitorLocked()

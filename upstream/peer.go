@@ -49,7 +49,8 @@ type Peer struct {
 	// ClientCert is presented when the peer asks for a certificate.
 	ClientCert *tls.Certificate
 
-	// ALPN chooses the protocols to offer.
+	// ALPN chooses the protocols to offer. Without TLS only ALPNH2 matters,
+	// which then is HTTP/2 by prior knowledge.
 	ALPN ALPN
 
 	// ConnectTimeout bounds the dial, name lookup and Proxy included, and
@@ -70,8 +71,8 @@ type Peer struct {
 	// means the Connector's; negative means no limit.
 	WriteTimeout time.Duration
 
-	// IdleTimeout is how long an unused connection stays in the pool. Zero
-	// means the Connector's; negative disables reuse.
+	// IdleTimeout is how long an unused connection is kept. Zero means the
+	// Connector's; negative makes a connection for each request.
 	IdleTimeout time.Duration
 
 	// BindTo is the local address to connect from. A zero port means any. An

@@ -18,11 +18,7 @@ import (
 type pool struct {
 	cfg *Config // of the Connector
 
-	// recent finds the set of a Peer by its pointer, which is several times
-	// faster than by its identity. Every sweep empties it, so it does not
-	// keep Peers alive that are no longer used.
-	recent    sync.Map // *Peer to *idleSet
-	recentLen atomic.Int64
+	recent recentPeers // *idleSet
 
 	mu       sync.RWMutex
 	sets     map[identity]*idleSet // guarded by mu
@@ -36,10 +32,6 @@ type pool struct {
 	idle atomic.Int64 // connections in all sets; changed under the mu of a set
 	_    [56]byte
 }
-
-// maxRecent bounds pool.recent between two sweeps: a program may make a Peer
-// for each request.
-const maxRecent = 1 << 14
 
 // idleSet holds the idle connections of one identity, the most recently used
 // one last. That is used first: it is the warmest, and the rest can time out.
@@ -59,7 +51,7 @@ func (p *pool) init(cfg *Config) {
 
 // find returns the set of a peer, or nil if there is none.
 func (p *pool) find(peer *Peer) *idleSet {
-	if s, ok := p.recent.Load(peer); ok {
+	if s, ok := p.recent.load(peer); ok {
 		return s.(*idleSet)
 	}
 	id := peer.identity()
@@ -69,11 +61,7 @@ func (p *pool) find(peer *Peer) *idleSet {
 	if s == nil {
 		return nil
 	}
-	if p.recentLen.Add(1) > maxRecent {
-		p.recent.Clear()
-		p.recentLen.Store(1)
-	}
-	p.recent.Store(peer, s) // under mu, or a set that is being forgotten could get in
+	p.recent.store(peer, s) // under mu, or a set that is being forgotten could get in
 	return s
 }
 
@@ -233,7 +221,7 @@ func (p *pool) close() {
 	}
 	sets := p.sets
 	p.sets = nil
-	p.recent.Clear()
+	p.recent.clear()
 	p.mu.Unlock()
 	for _, s := range sets {
 		s.mu.Lock()

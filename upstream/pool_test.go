@@ -362,12 +362,12 @@ func TestFreshPeers(t *testing.T) {
 		}
 	}
 	n := 0
-	c.pool.recent.Range(func(any, any) bool { n++; return true })
+	c.pool.recent.sets.Range(func(any, any) bool { n++; return true })
 	if n > maxRecent {
 		t.Errorf("%d Peers are remembered, want at most %d", n, maxRecent)
 	}
 	c.pool.sweep()
-	c.pool.recent.Range(func(any, any) bool { t.Error("a Peer is remembered after a sweep"); return false })
+	c.pool.recent.sets.Range(func(any, any) bool { t.Error("a Peer is remembered after a sweep"); return false })
 }
 
 // countTracer counts connections made and closed.

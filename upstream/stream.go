@@ -72,23 +72,28 @@ func (c *Conn) Proto() header.Proto { return header.HTTP11 }
 // Open returns a stream to p without waiting: on an idle connection or a free
 // place on a shared one. It returns nil if there is none; then Connect.
 func (c *Connector) Open(p *Peer, watch http1.Watcher) Stream {
-	if c.multiplexed(p) {
-		if s := c.muxes.open(p, watch); s != nil {
+	http11, http2 := p.versions()
+	if http2 {
+		if s := c.muxes.take(p, watch); s != nil {
+			c.stats.reused.Add(1)
 			return s
 		}
-		return nil
 	}
-	if conn := c.Idle(p, watch); conn != nil {
-		return conn
+	if http11 {
+		if conn := c.Idle(p, watch); conn != nil {
+			return conn
+		}
 	}
 	return nil
 }
 
 // Connect returns a stream to p on a new connection, or on a shared one that
 // has become free meanwhile. It waits as Dial does, and its errors are those.
+// Requests that wait for the same dial share its error, unless it is that the
+// request which dials is over.
 func (c *Connector) Connect(ctx context.Context, p *Peer, watch http1.Watcher) (Stream, error) {
-	if c.multiplexed(p) {
-		return c.muxes.connect(ctx, c, p, watch)
+	if _, http2 := p.versions(); http2 {
+		return c.connectShared(ctx, p, watch)
 	}
 	conn, err := c.Dial(ctx, p, watch)
 	if err != nil {
@@ -97,6 +102,14 @@ func (c *Connector) Connect(ctx context.Context, p *Peer, watch http1.Watcher) (
 	return conn, nil
 }
 
-// multiplexed reports whether p is spoken to in HTTP/2. Without TLS that takes
-// prior knowledge (RFC 9113 section 3.3).
-func (c *Connector) multiplexed(p *Peer) bool { return !p.TLS && p.ALPN == ALPNH2 }
+// versions reports which versions of HTTP may be spoken to p. Without TLS there
+// is no choice, and HTTP/2 takes prior knowledge (RFC 9113 section 3.3).
+func (p *Peer) versions() (http11, http2 bool) {
+	switch p.ALPN {
+	case ALPNH2:
+		return false, true
+	case ALPNH2HTTP1:
+		return true, p.TLS
+	}
+	return true, false
+}

@@ -68,17 +68,7 @@ const maxTLSClients = 4096
 type tlsClient struct {
 	config  *tls.Config
 	session atomic.Pointer[tls.ClientSessionState]
-	choice  atomic.Pointer[protoChoice]
 }
-
-// A protoChoice is the protocol that a peer chose when both were offered.
-type protoChoice struct {
-	proto string
-	at    time.Time
-}
-
-// protoMemory is how long the choice of a peer is taken for its next one.
-const protoMemory = 10 * time.Minute
 
 // client returns the tlsClient for a handshake with p.
 func (t *tlsClients) client(cfg *Config, p *Peer, offer []string) *tlsClient {
@@ -214,32 +204,22 @@ func (c *Connector) dialOffer(ctx context.Context, p *Peer, offer []string) (*tl
 	defer cancel()
 	err = tc.HandshakeContext(ctx)
 	proto := cmp.Or(tc.ConnectionState().NegotiatedProtocol, protoHTTP1)
-	if err == nil && !slices.Contains(offer, proto) {
+	switch {
+	case err == nil && !slices.Contains(offer, proto):
 		err = fmt.Errorf("the peer does not speak %s", offer[0])
+	case err != nil && strings.HasSuffix(err.Error(), noProtocol):
+		err = fmt.Errorf("the peer does not speak %s: %w", strings.Join(offer, " or "), err)
 	}
 	if err != nil {
 		nc.Close()
 		return nil, "", tlsError(ctx, p, err)
 	}
-	if len(offer) > 1 {
-		client.choice.Store(&protoChoice{proto: proto, at: time.Now()})
-	}
 	return tc, proto, nil
 }
 
-// knownProto returns the protocol that p chose lately when it was offered
-// those of p.ALPN, or "" if that is not known.
-func (c *Connector) knownProto(p *Peer) string {
-	offer := p.protocols()
-	if len(offer) == 1 {
-		return offer[0]
-	}
-	choice := c.tls.client(&c.cfg, p, offer).choice.Load()
-	if choice == nil || time.Since(choice.at) >= protoMemory {
-		return ""
-	}
-	return choice.proto
-}
+// noProtocol is what crypto/tls makes of the alert by which a peer refuses all
+// protocols that were offered (RFC 7301 section 3.2). It has no type for it.
+const noProtocol = "tls: no application protocol"
 
 // tlsError classifies the failure of a handshake. Nothing has been sent, so
 // another attempt may follow: other peers may do better.

@@ -112,6 +112,18 @@ func (c *Conn) idleState() netio.IdleState {
 	return look(tc, l)
 }
 
+// A sharedTLS is a TLS connection of which Close does not wait for a peer that
+// takes nothing. It must be the last call: reads and writes have ended.
+type sharedTLS struct{ *tls.Conn }
+
+// Close closes the connection. The goodbye of TLS is sent at once or not at all.
+func (c sharedTLS) Close() error {
+	if l, ok := c.NetConn().(*tlsLower); ok {
+		l.noWait = true
+	}
+	return c.Conn.Close()
+}
+
 // hurryClose makes the goodbye of TLS be sent at once or not at all, so that
 // closing c does not wait for a peer that takes nothing.
 func (c *Conn) hurryClose() {

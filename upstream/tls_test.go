@@ -233,18 +233,17 @@ func TestALPN(t *testing.T) {
 		alpn  ALPN
 		peer  []string // what the peer knows
 		proto string   // "" for an error
-		known string
 	}{
-		{ALPNHTTP1, []string{"h2", "http/1.1"}, "http/1.1", "http/1.1"},
-		{ALPNHTTP1, []string{"h2"}, "http/1.1", "http/1.1"}, // crypto/tls leaves it open
-		{ALPNHTTP1, nil, "http/1.1", "http/1.1"},
-		{ALPNH2HTTP1, []string{"h2", "http/1.1"}, "h2", "h2"},
-		{ALPNH2HTTP1, []string{"http/1.1"}, "http/1.1", "http/1.1"},
-		{ALPNH2HTTP1, nil, "http/1.1", "http/1.1"},
-		{ALPNH2HTTP1, []string{"spdy/1"}, "", ""},
-		{ALPNH2, []string{"h2", "http/1.1"}, "h2", "h2"},
-		{ALPNH2, []string{"http/1.1"}, "", "h2"},
-		{ALPNH2, nil, "", "h2"},
+		{ALPNHTTP1, []string{"h2", "http/1.1"}, "http/1.1"},
+		{ALPNHTTP1, []string{"h2"}, "http/1.1"}, // crypto/tls leaves it open
+		{ALPNHTTP1, nil, "http/1.1"},
+		{ALPNH2HTTP1, []string{"h2", "http/1.1"}, "h2"},
+		{ALPNH2HTTP1, []string{"http/1.1"}, "http/1.1"},
+		{ALPNH2HTTP1, nil, "http/1.1"},
+		{ALPNH2HTTP1, []string{"spdy/1"}, ""},
+		{ALPNH2, []string{"h2", "http/1.1"}, "h2"},
+		{ALPNH2, []string{"http/1.1"}, ""},
+		{ALPNH2, nil, ""},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.alpn, tt.peer), func(t *testing.T) {
@@ -260,22 +259,8 @@ func TestALPN(t *testing.T) {
 				checkTLSError(t, err, proxyerr.TLSHandshake, proxyerr.RetryAlways)
 			}
 			check(t, "protocol", proto, tt.proto)
-			check(t, "known protocol", c.knownProto(p), tt.known)
 		})
 	}
-}
-
-func TestProtoMemory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newConnector(t, Config{})
-		p := &Peer{Addr: "a:1", TLS: true, ALPN: ALPNH2HTTP1}
-		check(t, "before", c.knownProto(p), "")
-		c.tls.client(&c.cfg, p, p.protocols()).choice.Store(&protoChoice{"h2", time.Now()})
-		time.Sleep(protoMemory - 1)
-		check(t, "at the end", c.knownProto(p), "h2")
-		time.Sleep(time.Nanosecond)
-		check(t, "after", c.knownProto(p), "")
-	})
 }
 
 // The TLS handshake has ConnectTimeout of its own, within TotalConnectTimeout.

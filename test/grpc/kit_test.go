@@ -53,11 +53,11 @@ func serveGRPC(t testing.TB, register func(*grpc.Server), opts ...grpc.ServerOpt
 }
 
 // serveInterop serves the test service of the interoperability cases.
-func serveInterop(t testing.TB) (addr string) {
+func serveInterop(t testing.TB, opts ...grpc.ServerOption) (addr string) {
 	t.Helper()
 	return serveGRPC(t, func(s *grpc.Server) {
 		testpb.RegisterTestServiceServer(s, interop.NewTestServer())
-	}, orca.CallMetricsServerOption(nil))
+	}, append(opts, orca.CallMetricsServerOption(nil))...)
 }
 
 // serveProxy serves until t ends a proxy in front of the server at addr, with

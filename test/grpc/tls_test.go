@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/belay-proxy/belay/proxy"
@@ -46,11 +47,31 @@ func (h overTLS) ServeConn(c net.Conn) {
 	h.Proxy.ServeConn(tc)
 }
 
-// The cases pass for a client that uses TLS.
+// The cases pass for a client that uses TLS, and over TLS to the server.
 func TestInteropTLS(t *testing.T) {
+	for name, tt := range map[string]struct {
+		tls  bool
+		alpn upstream.ALPN
+	}{
+		"to h2c":                   {false, upstream.ALPNH2},
+		"to h2":                    {true, upstream.ALPNH2},
+		"to h2, if it speaks that": {true, upstream.ALPNH2HTTP1},
+	} {
+		t.Run(name, func(t *testing.T) { testInteropTLS(t, tt.tls, tt.alpn) })
+	}
+}
+
+func testInteropTLS(t *testing.T, toTLS bool, alpn upstream.ALPN) {
 	proxytest.CheckLeaks(t)
 	cfg, roots := certificate(t)
-	p := newProxy(t, &upstream.Peer{Addr: serveInterop(t), ALPN: upstream.ALPNH2})
+	peer := &upstream.Peer{ALPN: alpn}
+	if toTLS {
+		peer.TLS, peer.RootCAs = true, roots
+		peer.Addr = serveInterop(t, grpc.Creds(credentials.NewTLS(cfg)))
+	} else {
+		peer.Addr = serveInterop(t)
+	}
+	p := newProxy(t, peer)
 	cc := dialWith(t, proxytest.Listen(t, overTLS{p, cfg}), credentials.NewTLS(&tls.Config{RootCAs: roots}))
 	for _, c := range interopCases {
 		runCase(t, c, cc)
