@@ -16,8 +16,9 @@
 //
 // The heap of a proxy is small and short-lived, so belay lets it grow to five
 // times what is in use before it is collected (GOGC=400) where Go would say
-// twice: less CPU for some megabytes. The environment variables GOGC and
-// GOMEMLIMIT take precedence: if one of them is set, belay changes nothing.
+// twice: less CPU for some megabytes. When there is nothing to do for some
+// seconds, what is spare goes back to the system. The environment variables GOGC
+// and GOMEMLIMIT take precedence: if one of them is set, belay changes nothing.
 package main
 
 import (
@@ -31,6 +32,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/belay-proxy/belay/internal/app"
 	"github.com/belay-proxy/belay/internal/control"
 )
 
@@ -45,17 +47,22 @@ const (
 const gcPercent = 400
 
 func main() {
-	tuneGC()
+	if tuneGC() {
+		go app.TrimMemory(context.Background()) // until the process ends
+	}
 	os.Exit(run(context.Background(), os.Args[1:]))
 }
 
-// tuneGC sets GOGC unless the environment does.
-func tuneGC() {
+// tuneGC sets GOGC unless the environment says how memory is to be used. It
+// reports whether it has.
+func tuneGC() bool {
 	_, percent := os.LookupEnv("GOGC")
 	_, limit := os.LookupEnv("GOMEMLIMIT")
-	if !percent && !limit {
-		debug.SetGCPercent(gcPercent)
+	if percent || limit {
+		return false
 	}
+	debug.SetGCPercent(gcPercent)
+	return true
 }
 
 // run runs the command line args and returns the exit code.
