@@ -33,6 +33,8 @@ type output struct {
 	done bool  // the message is complete
 	sent int64 // bytes written to the connection
 
+	bodySent int64 // of these, or of what is pending, those of the body without its framing
+
 	failed bool // a write did: the other side may miss some of what was written
 }
 
@@ -111,6 +113,7 @@ func (o *output) body(piece []byte, last bool) error {
 		return o.chunk(piece, last)
 	}
 	o.done = last
+	o.bodySent += int64(len(piece))
 	if len(piece) > o.space() {
 		if err := o.write(piece, nil); err != nil {
 			return err
@@ -141,6 +144,7 @@ const chunkOverhead = 2 + 16 + 7
 
 func (o *output) chunk(piece []byte, last bool) error {
 	o.done = last
+	o.bodySent += int64(len(piece))
 	p := o.pending()
 	var tail []byte
 	switch {

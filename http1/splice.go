@@ -35,6 +35,7 @@ func Splice(dst *ServerStream, src *ClientConn) error {
 		src.body.received += n
 		dst.out.left -= n
 		dst.out.sent += n
+		dst.out.bodySent += n
 		if err != nil {
 			return err
 		}

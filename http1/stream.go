@@ -158,6 +158,10 @@ func (s *ServerStream) HeadSent() bool { return s.headSent }
 // included.
 func (s *ServerStream) BytesSent() int64 { return s.out.sent }
 
+// BodySent returns the number of body bytes that have been written so far, or
+// are kept until the next flush. The framing of chunks does not count.
+func (s *ServerStream) BodySent() int64 { return s.out.bodySent }
+
 // CloseAfter makes the connection end after this response.
 func (s *ServerStream) CloseAfter() { s.keepAlive = false }
 

@@ -517,7 +517,7 @@ func TestServerStreamPooled(t *testing.T) {
 	for range 10 {
 		respond(dirty, func(s *ServerStream) { echo(s); s.CloseAfter(); s.Abort() })
 		got := respond(get11+get11, func(s *ServerStream) {
-			if s.Upgrade() != "" || s.ExpectsContinue() || s.HeadSent() || s.BytesSent() != 0 || s.BodyReceived() != 0 ||
+			if s.Upgrade() != "" || s.ExpectsContinue() || s.HeadSent() || s.BytesSent() != 0 || s.BodySent() != 0 || s.BodyReceived() != 0 ||
 				s.Trailers().Len() != 0 || !s.BodyComplete() || s.Request().Fields.Len() != 1 {
 				t.Errorf("a fresh stream is %+v", s)
 			}
@@ -529,21 +529,24 @@ func TestServerStreamPooled(t *testing.T) {
 	}
 }
 
-// BytesSent counts heads and framing too.
+// BytesSent counts heads and framing too, BodySent does not.
 func TestServerStreamBytesSent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // for a Date of known length
 		script := &scriptConn{pieces: pieces([]byte(get11), 0)}
 		cfg := ServerConfig{}.WithDefaults()
-		var got int64
+		var got, body int64
 		NewServerConn(script, &cfg, func(s *ServerStream) {
 			s.WriteHead(&header.Response{Status: 103}, false)
 			s.WriteHead(&header.Response{Status: 200, Length: header.UnknownLength}, false)
 			s.WriteBody([]byte("hello"), true)
-			got = s.BytesSent()
+			got, body = s.BytesSent(), s.BodySent()
 		}).Serve()
 		if want := int64(script.out.Len()); got != want {
 			t.Errorf("BytesSent = %d, want %d", got, want)
+		}
+		if body != 5 {
+			t.Errorf("BodySent = %d, want 5", body)
 		}
 	})
 }

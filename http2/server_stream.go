@@ -151,6 +151,9 @@ func (s *ServerStream) HeadSent() bool { return s.headSent }
 // BytesSent returns the number of body bytes written so far.
 func (s *ServerStream) BytesSent() int64 { return s.sent }
 
+// BodySent is the same as BytesSent.
+func (s *ServerStream) BodySent() int64 { return s.sent }
+
 // CloseAfter does nothing: one stream is no reason to end the connection.
 func (s *ServerStream) CloseAfter() {}
 

@@ -221,7 +221,7 @@ func TestServerStreamRead(t *testing.T) {
 			}
 			s.CloseAfter()
 			ok(s)
-			if !s.HeadSent() || s.BytesSent() != 2 {
+			if !s.HeadSent() || s.BytesSent() != 2 || s.BodySent() != 2 {
 				t.Errorf("HeadSent = %v, BytesSent = %d, want true and 2", s.HeadSent(), s.BytesSent())
 			}
 		})

@@ -422,7 +422,7 @@ func TestNothingLeaksToNextRequest(t *testing.T) {
 				d := s.Digest()
 				if st.mark != 0 || *slot.Of(s) != 0 || s.Attempt() != 0 || s.Peer() != nil || len(s.Tried()) != 0 || s.Response() != nil ||
 					s.Responded() || d.Attempts != 0 || d.Peer != nil || d.Reused || d.ConnectTime != 0 || d.ResponseAt != 0 ||
-					d.RequestBodyBytes != 0 || d.ResponseBodyBytes != 0 || d.BytesSent != 0 || d.Status != 0 || s.Context().Err() != nil {
+					d.RequestBodyBytes != 0 || d.ResponseBodyBytes != 0 || d.ResponseBodySent != 0 || d.BytesSent != 0 || d.Status != 0 || s.Context().Err() != nil {
 					t.Errorf("%s starts with state %v, slot %d, attempt %d, digest %+v", s.Request().Target, *st, *slot.Of(s), s.Attempt(), d)
 				}
 				st.mark, *slot.Of(s) = 1, 1

@@ -161,7 +161,8 @@ type Digest struct {
 
 	RequestBodyBytes  int64 // received from the client
 	ResponseBodyBytes int64 // received from the peer
-	BytesSent         int64 // written to the client, heads included
+	ResponseBodySent  int64 // written to the client
+	BytesSent         int64 // written to the client, heads included unless it speaks HTTP/2
 
 	Status int // sent to the client; 0 if none was
 }
@@ -176,6 +177,7 @@ func (x *exchange) digest() Digest {
 		ConnectTime:       x.connectTime,
 		RequestBodyBytes:  x.down.BodyReceived(),
 		ResponseBodyBytes: x.bodyBytes,
+		ResponseBodySent:  x.down.BodySent(),
 		BytesSent:         x.down.BytesSent(),
 	}
 	if !x.headAt.IsZero() {

@@ -235,7 +235,7 @@ func TestDigest(t *testing.T) {
 			d := r.outcome().digest
 			if d.Attempts != 1 || d.Peer == nil || d.Peer.Addr != origin.Addr() || d.Reused != (i == 1) || (d.ConnectTime == 0) != (i == 1) ||
 				d.ResponseAt <= 0 || d.Total < d.ResponseAt || d.Start.IsZero() || d.RequestBodyBytes != 4 ||
-				d.ResponseBodyBytes != 100_000 || d.BytesSent <= 100_000 || d.Status != 201 {
+				d.ResponseBodyBytes != 100_000 || d.ResponseBodySent != 100_000 || d.BytesSent <= 100_000 || d.Status != 201 {
 				t.Errorf("request %d: digest %+v", i+1, d)
 			}
 		}

@@ -37,6 +37,7 @@ type downstream interface {
 	WriteTrailers(*header.Fields) error
 	Flush() error
 	BytesSent() int64
+	BodySent() int64
 
 	CloseAfter()
 	Abort()
