@@ -5,6 +5,7 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -88,7 +89,7 @@ func (h *host) serveReload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status := http.StatusUnprocessableEntity
-	if h.cfg.Options.ConfFile == "" || h.cfg.Settings != nil {
+	if errors.Is(err, errNoFile) {
 		status = http.StatusConflict
 	}
 	answer(w, status, control.Failure{Problems: problems(err)})

@@ -176,6 +176,19 @@ func TestReloadWithoutFile(t *testing.T) {
 	b.stop(pid)
 }
 
+// A part of the program that takes part in reloads needs no file for that.
+func TestReloadOfProgramWithoutFile(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.setenv(hostEnv, "reloads")
+	pid := b.daemon()
+	r, err := b.client(pid).Reload(t.Context())
+	if err != nil || r.File != "" || !sameSet(r.Applied, []string{"mine"}) || len(r.NeedUpgrade) != 0 {
+		t.Errorf("Reload = %+v, %v, want that mine is applied", r, err)
+	}
+	b.stop(pid)
+}
+
 // TestControlRefusesOthers checks that no other user gets an answer, not even
 // one who can open the socket.
 func TestControlRefusesOthers(t *testing.T) {

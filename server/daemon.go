@@ -138,16 +138,41 @@ func (h *host) giveLog(f *os.File) error {
 	return f.Chown(h.identity.UID, h.identity.GID)
 }
 
-// reopenLog opens error_log again, for SIGUSR1.
-func (h *host) reopenLog() {
-	switch {
-	case h.Settings().ErrorLog == "" || h.child == nil:
+// OnReopen has f called on SIGUSR1, when files that are written to have been
+// renamed and are to be opened again. It must not wait for long. Its error is
+// logged; what it writes is to go on where it was. OnReopen is to be called
+// before Run.
+func (s *Server) OnReopen(name string, f func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reopeners = append(s.reopeners, reopener{name, f})
+}
+
+// A reopener is a part of the program that writes to a file.
+type reopener struct {
+	name string
+	f    func() error
+}
+
+// reopenLogs opens error_log again, and what the program writes to, for
+// SIGUSR1.
+func (h *host) reopenLogs() {
+	hasLog := h.Settings().ErrorLog != "" && h.child != nil
+	if !hasLog && len(h.reopeners) == 0 {
 		h.log.Info("there is no log to be opened again: only a daemon with error_log has one")
-	default:
-		if err := h.openLog(); err != nil {
-			h.log.Error("the log could not be opened again; it goes on where it was", "err", err)
-			return
-		}
-		h.log.Info("log opened again")
 	}
+	if hasLog {
+		h.reopen("log", h.openLog)
+	}
+	for _, part := range h.reopeners {
+		h.reopen(part.name, part.f)
+	}
+}
+
+func (h *host) reopen(name string, f func() error) {
+	if err := f(); err != nil {
+		h.log.Error("the "+name+" could not be opened again; it goes on where it was", "err", err)
+		return
+	}
+	h.log.Info(name + " opened again")
 }

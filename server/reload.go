@@ -73,7 +73,8 @@ type reloader struct {
 
 // OnReload has f called, with others in the order in which they were added,
 // when the configuration file has been read again and is valid: on SIGHUP, or
-// by way of the control socket. f applies what it can, and says so with
+// by way of the control socket. Without such a file it is called, too, with
+// the settings as they are. f applies what it can, and says so with
 // Reload.Applied; for the rest there is Reload.NeedsUpgrade. If it returns an
 // error, the reload has failed, and those that come later are not called: f
 // must then have changed nothing. It is to be called before Run.
@@ -98,18 +99,18 @@ func (h *host) reloadBySignal() {
 	})
 }
 
-// reload reads the configuration file again and applies what can be applied. If
-// anything is wrong with it, nothing changes.
+// reload reads the configuration file again, if there is one, and applies what
+// can be applied. If anything is wrong with it, nothing changes.
 func (h *host) reload(ctx context.Context) (control.Reload, error) {
 	h.reloading.Lock()
 	defer h.reloading.Unlock()
-	if h.cfg.Options.ConfFile == "" || h.cfg.Settings != nil {
+	file := h.confFile()
+	if file == "" && len(h.reloaders) == 0 {
 		return control.Reload{}, errNoFile
 	}
 	h.tell(func(n *sdnotify.Notifier) error { return n.Reloading("reloading") })
 	defer func() { h.tell(func(n *sdnotify.Notifier) error { return n.Ready(h.statusLine()) }) }()
 
-	file := absolute(h.startDir, h.cfg.Options.ConfFile)
 	r, fresh, err := h.read(file)
 	if err != nil {
 		return control.Reload{}, err
@@ -126,10 +127,25 @@ func (h *host) reload(ctx context.Context) (control.Reload, error) {
 	return control.Reload{File: file, Applied: unique(r.applied), NeedUpgrade: unique(r.needUpgrade)}, nil
 }
 
-// read reads the file into new variables.
+// confFile returns the file that the settings come from, "" if there is none.
+func (h *host) confFile() string {
+	if h.cfg.Settings != nil {
+		return ""
+	}
+	return absolute(h.startDir, h.cfg.Options.ConfFile)
+}
+
+// read reads the file into new variables. Without one, all is as it was.
 func (h *host) read(file string) (*Reload, []config.Section, error) {
 	var fresh []config.Section
 	r := &Reload{sections: make(map[string]any)}
+	if file == "" {
+		r.Settings = h.Settings()
+		for _, s := range h.cfg.Sections {
+			r.sections[s.Key] = s.Value
+		}
+		return r, nil, nil
+	}
 	for i, s := range h.cfg.Sections {
 		s.Value = copyOf(h.initial[i])
 		fresh = append(fresh, s)

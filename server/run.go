@@ -47,7 +47,7 @@ func newRun(ctx context.Context, s *Server, services []*Service, h *host) *run {
 		failed: make(chan struct{}), running: make(map[*Service]bool),
 	}
 	r.orders = newOrders(ctx, s.log, s.cfg.Signals, r.startUpgrade)
-	r.orders.others = map[os.Signal]func(){syscall.SIGHUP: h.reloadBySignal, syscall.SIGUSR1: h.reopenLog}
+	r.orders.others = map[os.Signal]func(){syscall.SIGHUP: h.reloadBySignal, syscall.SIGUSR1: h.reopenLogs}
 	r.orders.begin()
 	r.background, r.cancelBackground = context.WithCancel(context.WithoutCancel(ctx))
 	return r

@@ -110,6 +110,7 @@ type Server struct {
 	services  []*Service    // guarded by mu until begun
 	checks    []check       // likewise
 	reloaders []reloader    // likewise
+	reopeners []reopener    // likewise
 	keepers   []keeper      // likewise
 	errs      []error       // in services that were added; likewise
 	ready     chan struct{} // closed when all services are ready

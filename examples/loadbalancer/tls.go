@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -53,7 +52,7 @@ func (f *tlsFlags) complete() error {
 // certificates returns the certificates of the TLS listener. They are read
 // anew when their files change, and on SIGHUP.
 func (f *tlsFlags) certificates(srv *server.Server) (*cert.Store, error) {
-	cfg := cert.Config{Logger: srv.Logger("cert")}
+	var cfg cert.Config
 	if f.cert != "" {
 		cfg.Pairs = []cert.Pair{{Cert: f.cert, Key: f.key}}
 	} else {
@@ -64,13 +63,7 @@ func (f *tlsFlags) certificates(srv *server.Server) (*cert.Store, error) {
 		cfg.Certificates = []tls.Certificate{self}
 		srv.Logger("loadbalancer").Warn("there is no certificate; clients have to trust one made just now", "names", self.Leaf.DNSNames)
 	}
-	store, err := cert.New(cfg)
-	if err != nil {
-		return nil, err
-	}
-	srv.Background("certificates", store)
-	srv.OnReload("certificates", func(context.Context, *server.Reload) error { return store.Reload() })
-	return store, nil
+	return srv.Certificates("certificates", cfg)
 }
 
 // selfSigned makes a certificate for a listener.

@@ -185,6 +185,8 @@ func TestTexts(t *testing.T) {
 		{Drain{12, 3, 41.2}, "draining: 12 connections, 3 requests, 41 s left"},
 		{Drain{1, 1, -1}, "draining: 1 connection, 1 request"},
 		{Reload{File: "f"}, "f has not changed anything"},
+		{Reload{}, "reload has not changed anything"},
+		{Reload{Applied: []string{"certificates"}}, "reload applied: certificates"},
 		{Reload{File: "f", Applied: []string{"a", "b"}}, "f applied: a, b"},
 		{Reload{File: "f", NeedUpgrade: []string{"c"}}, "f has changes that need an upgrade: c"},
 		{Reload{File: "f", Applied: []string{"a"}, NeedUpgrade: []string{"c"}}, "f applied: a; what needs an upgrade: c"},

@@ -83,7 +83,7 @@ func count(n int, word string) string {
 
 // Reload says what has come of reading the configuration again.
 type Reload struct {
-	File string `json:"file"`
+	File string `json:"file"` // "" if there is none
 
 	// Applied are the keys whose new values are in force.
 	Applied []string `json:"applied"`
@@ -95,6 +95,9 @@ type Reload struct {
 
 // String says it in words.
 func (r Reload) String() string {
+	if r.File == "" {
+		r.File = "reload"
+	}
 	switch {
 	case len(r.Applied)+len(r.NeedUpgrade) == 0:
 		return r.File + " has not changed anything"
