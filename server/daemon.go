@@ -139,9 +139,9 @@ func (h *host) giveLog(f *os.File) error {
 }
 
 // OnReopen has f called on SIGUSR1, when files that are written to have been
-// renamed and are to be opened again. It must not wait for long. Its error is
-// logged; what it writes is to go on where it was. OnReopen is to be called
-// before Run.
+// renamed and are to be opened again. Its error is logged; what is written then
+// is to go on where it was. f may be called several times at once. OnReopen is
+// to be called before Run.
 func (s *Server) OnReopen(name string, f func() error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,8 +164,8 @@ func (h *host) reopenLogs() {
 	if hasLog {
 		h.reopen("log", h.openLog)
 	}
-	for _, part := range h.reopeners {
-		h.reopen(part.name, part.f)
+	for _, part := range h.reopeners { // these may be slow, and signals go on
+		h.work.Go(func() { h.reopen(part.name, part.f) })
 	}
 }
 
