@@ -125,6 +125,15 @@ func newTLSClient(cfg *Config, p *Peer, offer []string) *tlsClient {
 	return tc
 }
 
+// TLSConfig returns how the Connector shakes hands with p, for a health check
+// that is to do it as requests do. Sessions are not resumed with it. The caller
+// owns it.
+func (c *Connector) TLSConfig(p *Peer) *tls.Config {
+	config := newTLSClient(&c.cfg, p, p.protocols()).config
+	config.ClientSessionCache = nil
+	return config
+}
+
 // Get implements tls.ClientSessionCache. There is one peer, so one session.
 func (t *tlsClient) Get(string) (*tls.ClientSessionState, bool) {
 	s := t.session.Load()

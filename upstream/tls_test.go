@@ -113,6 +113,7 @@ func TestTLSVerification(t *testing.T) {
 			c := newConnector(t, Config{RootCAs: ca.Pool()})
 			p := &tt.peer
 			p.Addr, p.TLS = (&origin{answer: ok}).listenTLS(t, serverConfig(tt.cert)), true
+			checkAsRequests(t, c, p, tt.want)
 			for range 2 { // the second is a resumed session, if the first succeeds
 				conn, err := c.Dial(t.Context(), p, nil)
 				if tt.want == "" {
@@ -132,6 +133,21 @@ func TestTLSVerification(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkAsRequests makes sure that TLSConfig verifies what Dial does.
+func checkAsRequests(t *testing.T, c *Connector, p *Peer, want string) {
+	t.Helper()
+	tc, err := tls.Dial("tcp", p.Addr, c.TLSConfig(p))
+	switch {
+	case err == nil && want != "":
+		t.Error("with TLSConfig, the handshake succeeded")
+	case err != nil && (want == "" || !strings.Contains(err.Error(), want)):
+		t.Errorf("with TLSConfig, the handshake failed with %v, want %q", err, want)
+	}
+	if err == nil {
+		tc.Close()
 	}
 }
 
