@@ -102,7 +102,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "belay",
 		Short: "A load balancer and a framework for programmable proxies",
-		Long: `belay is a load balancer for HTTP/1.1, built on the framework of the same name.
+		Long: `belay is a load balancer for HTTP/1.1 and HTTP/2, built on the framework of the same name.
 
 Start with "belay demo": it brings its own origins and shows what happens when
 one of them fails. "belay proxy" balances between backends of yours.`,

@@ -20,13 +20,16 @@ import (
 // proxyFlags is the command line of belay proxy.
 type proxyFlags struct {
 	listen      []string
+	tls         tlsFlags
 	to          []string
-	healthCheck bool
+	upstream    upstreamFlags
+	healthCheck healthCheckFlag
 	retries     int
 	host        string
 	grace       time.Duration
 	threads     int
 	logLevel    string
+	accessLog   string
 	h2c         bool
 	cpuProfile  string // file; "" for none
 	options     server.Options
@@ -38,7 +41,13 @@ func newProxy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxy --to host:port [--to host:port …]",
 		Short: "Balance requests between backends",
-		Long: `Balance HTTP/1.1 requests between backends, in turn and by weight.
+		Long: `Balance HTTP requests between backends, in turn and by weight.
+
+Clients speak HTTP/1.1, with --https also HTTP/2, and with --h2c HTTP/2 without
+TLS. Certificates are read again when their files change. What a backend speaks
+is said by how it is named: host:port, http://host:port and unix:/path are
+HTTP/1.1, https://host is HTTP/1.1 over TLS, h2://host is HTTP/2 over TLS, and
+h2c://host:port is HTTP/2 without TLS. The certificate of a backend is verified.
 
 Backends that do not accept a TCP connection are left out until they do; all
 are tried every second. A request whose backend fails is sent to another one if
@@ -48,12 +57,15 @@ idempotent and nothing has been received.
 SIGTERM stops accepting, finishes what is in hand and ends; a second signal cuts
 that short. SIGINT (Ctrl-C) ends at once. SIGQUIT hands the listeners over to a
 new process that has been started with --upgrade, and then does as SIGTERM;
-"belay upgrade" does both. SIGHUP reads the file of --conf again.
+"belay upgrade" does both. SIGHUP reads the file of --conf and the certificates
+again, SIGUSR1 opens the access log again.
 
 A backend given by name is looked up for each connection that is made to it.`,
 		Example: `  belay proxy --to 127.0.0.1:3001 --to 127.0.0.1:3002
   belay proxy --listen :80 --to app1:8080=3 --to app2:8080 --host example.com
-  belay proxy --listen unix:/run/belay.sock --to unix:/run/app.sock`,
+  belay proxy --listen unix:/run/belay.sock --to unix:/run/app.sock
+  belay proxy --https :443 --cert example.com.crt --key example.com.key --to 127.0.0.1:3001
+  belay proxy --h2c --to h2c://127.0.0.1:50051 --health-check=grpc`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config(cmd)
@@ -70,15 +82,18 @@ A backend given by name is looked up for each connection that is made to it.`,
 	}
 	fs := cmd.Flags()
 	fs.SortFlags = false
-	fs.StringArrayVar(&f.listen, "listen", []string{app.DefaultListen}, "`address` to accept connections on, host:port or unix:/path; may be repeated")
-	fs.StringArrayVar(&f.to, "to", nil, "`address` of a backend, host:port or unix:/path, with \"=3\" after it for a weight of 3; may be repeated")
+	fs.StringArrayVar(&f.listen, "listen", nil, "`address` to accept connections on, host:port or unix:/path; may be repeated (default "+app.DefaultListen+", or none with --https)")
+	f.tls.add(fs)
+	fs.StringArrayVar(&f.to, "to", nil, "`address` of a backend: host:port, unix:/path, http://host:port, https://host[:port], h2c://host:port or h2://host[:port], with \"=3\" after it for a weight of 3; may be repeated")
+	f.upstream.add(fs)
 	fs.BoolVar(&f.h2c, "h2c", false, "also take HTTP/2 without TLS on --listen, from clients that know of it beforehand")
 	fs.StringVar(&f.host, "host", "", "Host `name` of requests to the backends (default the client's)")
-	fs.BoolVar(&f.healthCheck, "health-check", true, "leave out backends that do not accept connections")
+	f.healthCheck.add(fs)
 	fs.IntVar(&f.retries, "retries", 3, "`attempts` that may follow the first one of a request; 0 means none")
 	fs.DurationVar(&f.grace, "grace-period", 5*time.Minute, "how long the end waits for requests in hand; 0 means not at all")
 	fs.IntVar(&f.threads, "threads", 0, "`number` of threads that run at the same time (default one for each processor)")
 	fs.StringVar(&f.logLevel, "log-level", "", "`level` error, warn, info, debug or off, also for single packages: \"warn,balancer=info\" (default $BELAY_LOG, or info)")
+	fs.StringVar(&f.accessLog, "access-log", "", "write a line for each request to this `file`, or to standard output if it is \"-\" (default none)")
 	fs.StringVarP(&f.options.ConfFile, "conf", "c", "", "read the settings of the process from `file` (YAML); flags take precedence")
 	fs.BoolVarP(&f.options.Test, "test", "t", false, "check the configuration and exit")
 	fs.BoolVarP(&f.options.Daemon, "daemon", "d", false, "run in the background")
@@ -92,15 +107,16 @@ A backend given by name is looked up for each connection that is made to it.`,
 // config returns what the flags say, or what is wrong with them.
 func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 	cfg := app.ProxyConfig{
-		Listen:        f.listen,
-		NoHealthCheck: !f.healthCheck,
-		MaxRetries:    orNone(f.retries),
-		Host:          f.host,
-		H2C:           f.h2c,
-		GracePeriod:   orNone(f.grace),
-		Threads:       f.threads,
-		Options:       f.options,
-		AdminListen:   f.admin,
+		Listen:      f.listen,
+		HealthCheck: f.healthCheck.value,
+		MaxRetries:  orNone(f.retries),
+		Host:        f.host,
+		H2C:         f.h2c,
+		GracePeriod: orNone(f.grace),
+		Threads:     f.threads,
+		AccessLog:   f.accessLog,
+		Options:     f.options,
+		AdminListen: f.admin,
 	}
 	// What the file says counts if there is no flag.
 	if !cmd.Flags().Changed("retries") {
@@ -109,17 +125,12 @@ func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 	if !cmd.Flags().Changed("grace-period") {
 		cfg.GracePeriod = 0
 	}
-	var errs []error
-	if len(f.to) == 0 {
-		errs = append(errs, errors.New("there is no backend: name at least one with --to host:port"))
-	}
-	for _, s := range f.to {
-		b, err := app.ParseBackend(s)
-		errs = append(errs, flagError("to", err))
-		cfg.Backends = append(cfg.Backends, b)
-	}
+	errs := []error{f.addBackends(&cfg), f.upstream.config(&cfg), f.tls.config(&cfg)}
 	for _, addr := range f.listen {
 		errs = append(errs, flagError("listen", app.CheckListen(addr)))
+	}
+	if f.h2c && len(f.listen) == 0 && len(f.tls.https) > 0 {
+		errs = append(errs, errors.New("--h2c: there is no listener without TLS: add one with --listen"))
 	}
 	if f.host != "" && !header.ValidHost(f.host) {
 		errs = append(errs, fmt.Errorf("--host: %q is not a host", f.host))
@@ -137,6 +148,20 @@ func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 		errs = append(errs, flagError("log-level", setLogLevel(f.logLevel)))
 	}
 	return cfg, errors.Join(errs...)
+}
+
+// addBackends adds the backends to cfg.
+func (f *proxyFlags) addBackends(cfg *app.ProxyConfig) error {
+	var errs []error
+	if len(f.to) == 0 {
+		errs = append(errs, errors.New("there is no backend: name at least one with --to host:port"))
+	}
+	for _, s := range f.to {
+		b, err := app.ParseBackend(s)
+		errs = append(errs, flagError("to", err))
+		cfg.Backends = append(cfg.Backends, b)
+	}
+	return errors.Join(errs...)
 }
 
 // flagError says which flag err is about.

@@ -23,20 +23,87 @@ import (
 // lookupTimeout bounds the look-up of one host name.
 const lookupTimeout = 10 * time.Second
 
-// ParseBackend reads "host:port" or "unix:/path", optionally followed by "="
-// and a weight from 1 to balancer.MaxWeight.
+// backendSchemes says how each scheme of a backend connects, and its port if
+// none is given, "" for none.
+var backendSchemes = map[string]struct {
+	tls  bool
+	alpn upstream.ALPN
+	port string
+}{
+	"http":  {port: "80"},
+	"https": {tls: true, port: "443"},
+	"h2c":   {alpn: upstream.ALPNH2},
+	"h2":    {tls: true, alpn: upstream.ALPNH2, port: "443"},
+}
+
+// wantBackend is what a backend can look like.
+const wantBackend = "want host:port, unix:/path, or http://, https://, h2c:// or h2:// and a host"
+
+// ParseBackend reads "host:port" or "unix:/path" for HTTP/1.1, or
+// "http://host", "https://host", "h2c://host:port" for HTTP/2 without TLS, or
+// "h2://host" for HTTP/2 over TLS, in all four with ":port" if it is another
+// than usual. "=" and a weight from 1 to balancer.MaxWeight may follow.
 func ParseBackend(s string) (balancer.Backend, error) {
 	addr, weight, err := cutWeight(s)
 	if err != nil {
 		return balancer.Backend{}, fmt.Errorf("backend %q: %w", s, err)
 	}
-	if err := checkAddr(addr); err != nil {
+	peer, err := parsePeer(addr)
+	if err != nil {
 		return balancer.Backend{}, fmt.Errorf("backend %q: %w", s, err)
 	}
-	if err := (&upstream.Peer{Addr: addr}).Validate(); err != nil {
-		return balancer.Backend{}, fmt.Errorf("backend %q: %w", s, err)
+	return balancer.Backend{Addr: peer.Addr, Weight: weight, Peer: peer}, nil
+}
+
+// parsePeer is ParseBackend without the weight.
+func parsePeer(s string) (*upstream.Peer, error) {
+	peer := &upstream.Peer{Addr: s}
+	if name, rest, isURL := strings.Cut(s, "://"); isURL {
+		scheme, ok := backendSchemes[strings.ToLower(name)]
+		if !ok {
+			return nil, fmt.Errorf("there is no scheme %q: %s", name, wantBackend)
+		}
+		if strings.ContainsAny(rest, "/?#@") {
+			return nil, fmt.Errorf("it is more than scheme, host and port: %s", wantBackend)
+		}
+		if scheme.port != "" {
+			rest = withPort(rest, scheme.port)
+		}
+		peer = &upstream.Peer{Addr: rest, TLS: scheme.tls, ALPN: scheme.alpn}
+		if strings.HasPrefix(rest, "unix:") {
+			return nil, errors.New("a Unix socket has no scheme: want unix:/path")
+		}
 	}
-	return balancer.Backend{Addr: addr, Weight: weight}, nil
+	if err := checkAddr(peer.Addr); err != nil {
+		return nil, err
+	}
+	return peer, peer.Validate()
+}
+
+// withPort adds a port to a host that comes without.
+func withPort(host, port string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil || host == "" {
+		return host
+	}
+	if bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"); len(bare) == len(host)-2 || !strings.Contains(host, ":") {
+		return net.JoinHostPort(bare, port)
+	}
+	return host // an IPv6 address without brackets, or worse
+}
+
+// backendName returns b as ParseBackend reads it, without its weight.
+func backendName(b balancer.Backend) string {
+	p := b.Peer
+	switch {
+	case p == nil:
+	case p.TLS && p.ALPN == upstream.ALPNH2:
+		return "h2://" + b.Addr
+	case p.TLS:
+		return "https://" + b.Addr
+	case p.ALPN == upstream.ALPNH2:
+		return "h2c://" + b.Addr
+	}
+	return b.Addr
 }
 
 // cutWeight cuts "=3" off the end of s. Without it the weight is 0, the
@@ -72,13 +139,10 @@ func checkAddr(addr string) error {
 	if strings.HasPrefix(addr, "unix:") {
 		return nil
 	}
-	if strings.Contains(addr, "://") {
-		return errors.New("want host:port or unix:/path, not a URL")
-	}
 	host, port, err := net.SplitHostPort(addr)
 	switch {
 	case err != nil:
-		return errors.New("want host:port or unix:/path")
+		return errors.New(wantBackend)
 	case host == "":
 		return errors.New("there is no host before the port")
 	case port == "" || port == "0":

@@ -4,13 +4,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/belay-proxy/belay/balancer"
-	"github.com/belay-proxy/belay/upstream"
 )
 
 func TestParseBackend(t *testing.T) {
@@ -20,27 +20,45 @@ func TestParseBackend(t *testing.T) {
 		addr   string
 		weight int
 		err    string // part of it; "" for none
+		name   string // by backendName; "" for addr
 	}{
-		{"127.0.0.1:80", "127.0.0.1:80", 0, ""},
-		{"app.internal:8080", "app.internal:8080", 0, ""},
-		{"[::1]:80=3", "[::1]:80", 3, ""},
-		{"a:1=1", "a:1", 1, ""},
-		{"a:1=1000000", "a:1", 1000000, ""},
-		{"unix:/run/app.sock", "unix:/run/app.sock", 0, ""},
-		{"unix:/run/app.sock=2", "unix:/run/app.sock", 2, ""},
-		{"unix:/run/a=b/app.sock", "unix:/run/a=b/app.sock", 0, ""},
-		{"a:1=0", "", 0, `weight is "0", want a number from 1 to 1000000`},
-		{"a:1=1000001", "", 0, `weight is "1000001"`},
-		{"a:1=-1", "", 0, `weight is "-1"`},
-		{"a:1=", "", 0, `weight is ""`},
-		{"", "", 0, "want host:port or unix:/path"},
-		{"127.0.0.1", "", 0, "want host:port or unix:/path"},
-		{":80", "", 0, "no host before the port"},
-		{"a:", "", 0, "there is no port"},
-		{"a:0", "", 0, "there is no port"},
-		{"a:65536", "", 0, "invalid port"},
-		{"unix:", "", 0, "no path"},
-		{"http://127.0.0.1:80", "", 0, "not a URL"},
+		{"127.0.0.1:80", "127.0.0.1:80", 0, "", ""},
+		{"app.internal:8080", "app.internal:8080", 0, "", ""},
+		{"[::1]:80=3", "[::1]:80", 3, "", ""},
+		{"a:1=1", "a:1", 1, "", ""},
+		{"a:1=1000000", "a:1", 1000000, "", ""},
+		{"unix:/run/app.sock", "unix:/run/app.sock", 0, "", ""},
+		{"unix:/run/app.sock=2", "unix:/run/app.sock", 2, "", ""},
+		{"unix:/run/a=b/app.sock", "unix:/run/a=b/app.sock", 0, "", ""},
+		{"a:1=0", "", 0, `weight is "0", want a number from 1 to 1000000`, ""},
+		{"a:1=1000001", "", 0, `weight is "1000001"`, ""},
+		{"a:1=-1", "", 0, `weight is "-1"`, ""},
+		{"a:1=", "", 0, `weight is ""`, ""},
+		{"", "", 0, "want host:port, unix:/path, or http://", ""},
+		{"127.0.0.1", "", 0, "want host:port, unix:/path, or http://", ""},
+		{":80", "", 0, "no host before the port", ""},
+		{"a:", "", 0, "there is no port", ""},
+		{"a:0", "", 0, "there is no port", ""},
+		{"a:65536", "", 0, "invalid port", ""},
+		{"unix:", "", 0, "no path", ""},
+		{"http://127.0.0.1:80", "127.0.0.1:80", 0, "", ""},
+		{"http://app=2", "app:80", 2, "", ""},
+		{"https://app.example=3", "app.example:443", 3, "", "https://app.example:443"},
+		{"HTTPS://[::1]", "[::1]:443", 0, "", "https://[::1]:443"},
+		{"https://[::1]:8443", "[::1]:8443", 0, "", "https://[::1]:8443"},
+		{"h2://10.0.0.1:8443", "10.0.0.1:8443", 0, "", "h2://10.0.0.1:8443"},
+		{"h2://app", "app:443", 0, "", "h2://app:443"},
+		{"h2c://app:50051=2", "app:50051", 2, "", "h2c://app:50051"},
+		{"h2c://app", "", 0, "want host:port", ""},
+		{"ftp://app", "", 0, `no scheme "ftp"`, ""},
+		{"https://app/", "", 0, "more than scheme, host and port", ""},
+		{"https://me@app", "", 0, "more than scheme, host and port", ""},
+		{"https://app?a", "", 0, "more than scheme, host and port", ""},
+		{"https://", "", 0, "want host:port", ""},
+		{"https://:443", "", 0, "no host before the port", ""},
+		{"https://::1", "", 0, "want host:port", ""},
+		{"http://unix:a.sock", "", 0, "no scheme", ""},
+		{"://app:1", "", 0, "no scheme", ""},
 	}
 	for _, tt := range tests {
 		got, err := ParseBackend(tt.in)
@@ -50,14 +68,17 @@ func TestParseBackend(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || got.Addr != tt.addr || got.Weight != tt.weight {
+		if want := cmp.Or(tt.name, tt.addr); err == nil && backendName(got) != want {
+			t.Errorf("ParseBackend(%q) is named %q, want %q", tt.in, backendName(got), want)
+		}
+		if err != nil || got.Addr != tt.addr || got.Peer.Addr != tt.addr || got.Weight != tt.weight {
 			t.Errorf("ParseBackend(%q) = %q, %d, %v, want %q, %d", tt.in, got.Addr, got.Weight, err, tt.addr, tt.weight)
 		}
 	}
 }
 
 func FuzzParseBackend(f *testing.F) {
-	for _, s := range []string{"a:1", "a:1=2", "[::1]:80=1000000", "unix:/a=1/b", "unix:/a=1", "=", "a:1=01"} {
+	for _, s := range []string{"a:1", "a:1=2", "[::1]:80=1000000", "unix:/a=1/b", "unix:/a=1", "=", "a:1=01", "https://a=2", "h2c://[::1]:1", "h2://[a", "http://a:1=1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -69,11 +90,12 @@ func FuzzParseBackend(f *testing.F) {
 			t.Fatalf("ParseBackend(%q) has weight %d", s, b.Weight)
 		}
 		// What is accepted here must not be refused later.
-		if err := (&upstream.Peer{Addr: b.Addr}).Validate(); err != nil {
+		if err := b.Peer.Validate(); err != nil {
 			t.Fatalf("ParseBackend(%q) has address %q: %v", s, b.Addr, err)
 		}
-		again, err := ParseBackend(fmt.Sprintf("%s=%d", b.Addr, max(b.Weight, 1)))
-		if err != nil || again.Addr != b.Addr || again.Weight != max(b.Weight, 1) {
+		name := backendName(b)
+		again, err := ParseBackend(fmt.Sprintf("%s=%d", name, max(b.Weight, 1)))
+		if err != nil || again.Addr != b.Addr || backendName(again) != name || again.Weight != max(b.Weight, 1) {
 			t.Fatalf("%q is %q with weight %d, which reads as %q, %d, %v", s, b.Addr, b.Weight, again.Addr, again.Weight, err)
 		}
 	})

@@ -141,18 +141,18 @@ func freeListen() string {
 func (d *demo) introduce() {
 	addr := d.lb.Addrs()[0]
 	d.screen.text("belay demo: a load balancer and three origins, all in this process\n\n")
-	d.screen.text("  %-22s belay: round robin, health check every %v, fail-over\n", display(addr), demoInterval)
+	d.screen.text("  %-22s belay: round robin, health check every %v, fail-over\n", display(addr, false), demoInterval)
 	for i, o := range d.origins {
 		d.screen.text("    %s %-18s %s\n", [...]string{"├", "├", "└"}[i], o.addr, o.name)
 	}
 	d.screen.text("\nSix requests, one after the other:\n\n")
 	for range 6 {
 		if name := d.client.get(); name != "" {
-			d.screen.text("  GET %s/ → 200, answered by %s\n", display(addr), name)
+			d.screen.text("  GET %s/ → 200, answered by %s\n", display(addr, false), name)
 		}
 	}
 	d.screen.text("\nTry it in another terminal; the answer shows what the origin received:\n\n")
-	d.screen.text("  curl -i %s/hello\n  curl -i %s/form -d name=value\n\n", display(addr), display(addr))
+	d.screen.text("  curl -i %s/hello\n  curl -i %s/form -d name=value\n\n", display(addr, false), display(addr, false))
 	if d.cfg.Keys != nil {
 		d.screen.text("Keys: 1, 2, 3 take an origin down or bring it back; q ends.\n")
 	}

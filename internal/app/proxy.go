@@ -9,14 +9,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/belay-proxy/belay/balancer"
+	"github.com/belay-proxy/belay/cert"
 	"github.com/belay-proxy/belay/config"
+	"github.com/belay-proxy/belay/filter/accesslog"
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/health"
 	"github.com/belay-proxy/belay/listener"
@@ -33,15 +37,37 @@ const DefaultListen = "127.0.0.1:8080"
 // value of every other field is the usual choice.
 type ProxyConfig struct {
 	// Listen are the addresses to accept connections on, as listener.Config
-	// has them. None means DefaultListen.
+	// has them. None means DefaultListen if there is no HTTPS either.
 	Listen []string
 
-	// Backends share the requests, in turn and by weight.
+	// HTTPS are the addresses to accept connections with TLS on.
+	HTTPS []string
+
+	// Certificates are for HTTPS, which needs one at least. The client's
+	// choice of a name decides; the first is for those who make none.
+	Certificates []cert.Pair
+
+	// TLSProfile says what TLS is like on HTTPS. Zero means intermediate.
+	TLSProfile listener.TLSProfile
+
+	// Backends share the requests, in turn and by weight, as ParseBackend
+	// makes them.
 	Backends []balancer.Backend
 
-	// NoHealthCheck leaves out the health check: every backend gets requests
-	// then, whether it answers or not.
-	NoHealthCheck bool
+	// UpstreamCA is a file with the certificates, in PEM, of the authorities
+	// that vouch for backends. Empty means what the file says, or those of
+	// the system.
+	UpstreamCA string
+
+	// UpstreamServerName is the name that backends with TLS are asked for by
+	// SNI and must have a certificate for. Empty means the host of each.
+	UpstreamServerName string
+
+	// UpstreamInsecureSkipVerify accepts any certificate of a backend.
+	UpstreamInsecureSkipVerify bool
+
+	// HealthCheck says by what backends are checked. Zero means CheckTCP.
+	HealthCheck HealthCheck
 
 	// Health says how often and how strictly to check. Its zero value means
 	// every second.
@@ -67,6 +93,10 @@ type ProxyConfig struct {
 	// Threads is how many threads run Go code at the same time. Zero means
 	// what the file says, or as many as there are processors.
 	Threads int
+
+	// AccessLog is the file that gets a line for each request, or "-" for
+	// standard output. Empty means none.
+	AccessLog string
 
 	// Logger receives the log. Nil means standard error, as the environment
 	// variable BELAY_LOG asks for it.
@@ -101,7 +131,9 @@ type Proxy struct {
 	cfg     ProxyConfig
 	server  *server.Server
 	backend *balancer.Balancer
-	service *server.Service
+	access  *accesslog.Writer // nil for none
+	plain   *server.Service   // nil for none
+	secure  *server.Service   // nil for none
 }
 
 // NewProxy returns a load balancer that has not started yet. It waits for the
@@ -110,12 +142,13 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 	if len(cfg.Backends) == 0 {
 		return nil, errors.New("there is no backend")
 	}
-	if len(cfg.Listen) == 0 {
+	if len(cfg.Listen)+len(cfg.HTTPS) == 0 {
 		cfg.Listen = []string{DefaultListen}
 	}
 	if err := resolveAll(ctx, cfg.Backends); err != nil {
 		return nil, err
 	}
+	cfg.Backends = withUpstreamTLS(cfg)
 	p := &Proxy{cfg: cfg}
 	var err error
 	p.server, err = server.New(server.Config{
@@ -131,21 +164,87 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 	if p.backend, err = p.newBalancer(); err != nil {
 		return nil, err
 	}
+	if err := p.openAccessLog(); err != nil {
+		return nil, err
+	}
 	handler, err := p.newHandler()
 	if err != nil {
 		return nil, err
 	}
-	var listeners []listener.Config
-	for _, addr := range cfg.Listen {
-		listeners = append(listeners, listener.Config{Addr: addr})
+	if err := p.listen(handler); err != nil {
+		return nil, err
 	}
-	p.service = p.server.Listen("proxy", handler, listeners...)
-	if !cfg.NoHealthCheck {
+	if cfg.HealthCheck != CheckNone {
 		// A first round of checks before the first request, so that none
 		// meets a backend that is down already.
-		_ = p.service.DependsOn(p.server.Background("health check", p.backend)) // Run reports the error
+		checks := p.server.Background("health check", p.backend)
+		for _, v := range p.services() {
+			_ = v.DependsOn(checks) // Run reports the error
+		}
 	}
 	return p, nil
+}
+
+// listen adds the services that accept connections.
+func (p *Proxy) listen(handler *proxy.Proxy) error {
+	if addrs := p.cfg.Listen; len(addrs) > 0 {
+		p.plain = p.server.Listen("proxy", handler, listeners(addrs)...)
+	}
+	if len(p.cfg.HTTPS) == 0 {
+		return nil
+	}
+	certs, err := p.server.Certificates("certificates", cert.Config{Pairs: p.cfg.Certificates})
+	if err != nil {
+		return err
+	}
+	secure, err := listener.NewTLS(listener.TLSConfig{
+		Certificates: certs,
+		TLSPolicy:    listener.TLSPolicy{Profile: p.cfg.TLSProfile},
+		Logger:       p.server.Logger("listener"),
+	}, handler)
+	if err != nil {
+		return err
+	}
+	p.secure = p.server.Listen("proxy with TLS", secure, listeners(p.cfg.HTTPS)...)
+	return nil
+}
+
+func listeners(addrs []string) (list []listener.Config) {
+	for _, addr := range addrs {
+		list = append(list, listener.Config{Addr: addr})
+	}
+	return list
+}
+
+// services returns those that accept connections.
+func (p *Proxy) services() []*server.Service {
+	return slices.DeleteFunc([]*server.Service{p.plain, p.secure}, func(v *server.Service) bool { return v == nil })
+}
+
+// openAccessLog opens the access log, if there is to be one. A test leaves no
+// file behind.
+func (p *Proxy) openAccessLog() (err error) {
+	name, logger := p.cfg.AccessLog, p.server.Logger("accesslog")
+	switch name {
+	case "":
+		return nil
+	case "-":
+		if c := p.server.Settings(); (p.cfg.Options.Daemon || c.Daemon) && c.ErrorLog == "" {
+			return errors.New("access log: a process in the background has no standard output: name a file")
+		}
+		p.access = accesslog.New(os.Stdout, logger)
+	default:
+		_, missing := os.Lstat(name)
+		if p.access, err = accesslog.Open(name, logger); err != nil {
+			return err
+		}
+		if p.cfg.Options.Test && errors.Is(missing, fs.ErrNotExist) {
+			return os.Remove(name)
+		}
+	}
+	p.server.Background("access log", p.access)
+	p.server.OnReopen("access log", p.access.Reopen)
+	return nil
 }
 
 // adjust puts what cfg says in the place of what the file says.
@@ -153,16 +252,19 @@ func (cfg ProxyConfig) adjust(c *config.Config) {
 	c.Threads = cmp.Or(cfg.Threads, c.Threads)
 	c.GracePeriod = cmp.Or(cfg.GracePeriod, c.GracePeriod)
 	c.MaxRetries = cmp.Or(cfg.MaxRetries, c.MaxRetries)
+	c.CAFile = cmp.Or(cfg.UpstreamCA, c.CAFile)
 	c.AdminListen = cmp.Or(cfg.AdminListen, c.AdminListen)
 }
 
 func (p *Proxy) newBalancer() (*balancer.Balancer, error) {
-	cfg := balancer.Config{Logger: p.server.Logger("balancer"), Health: p.cfg.Health, OnChange: p.cfg.OnChange}
-	if !p.cfg.NoHealthCheck {
-		cfg.Checker = &health.TCPChecker{}
-		cfg.ReadyAfterChecks = true
-	}
-	return balancer.New(cfg, p.cfg.Backends...)
+	checker := p.checker()
+	return balancer.New(balancer.Config{
+		Checker:          checker,
+		ReadyAfterChecks: checker != nil,
+		Health:           p.cfg.Health,
+		OnChange:         p.cfg.OnChange,
+		Logger:           p.server.Logger("balancer"),
+	}, p.cfg.Backends...)
 }
 
 // state is what one request remembers: the backends that it has been sent to.
@@ -179,6 +281,9 @@ func (p *Proxy) newHandler() (*proxy.Proxy, error) {
 	}
 	if p.cfg.OnRequest != nil {
 		hooks.Log = p.log
+	}
+	if p.access != nil {
+		hooks = proxy.Chain(accesslog.Filter[state](p.access), hooks)
 	}
 	cfg := p.server.ProxyConfig()
 	cfg.Downstream.H2C = p.cfg.H2C
@@ -204,8 +309,14 @@ func (p *Proxy) Run(ctx context.Context) error { return p.server.Run(ctx) }
 // Running returns a channel that is closed when connections are accepted.
 func (p *Proxy) Running() <-chan struct{} { return p.server.Ready() }
 
-// Addrs returns the addresses that it listens on, nil before they are bound.
-func (p *Proxy) Addrs() []net.Addr { return p.service.Addrs() }
+// Addrs returns the addresses that it listens on, those with TLS last, nil
+// before they are bound.
+func (p *Proxy) Addrs() (addrs []net.Addr) {
+	for _, v := range p.services() {
+		addrs = append(addrs, v.Addrs()...)
+	}
+	return addrs
+}
 
 // onPhase prints the line that says that the load balancer is ready.
 func (p *Proxy) onPhase(phase server.Phase) {
@@ -218,27 +329,30 @@ func (p *Proxy) onPhase(phase server.Phase) {
 // "belay listens on http://127.0.0.1:8080 for 10.0.0.1:8080 and 10.0.0.2:8080 (weight 3); TCP health check".
 func (p *Proxy) summary() string {
 	var where, what []string
-	for _, a := range p.Addrs() {
-		where = append(where, display(a))
+	for _, v := range p.services() {
+		for _, a := range v.Addrs() {
+			where = append(where, display(a, v == p.secure))
+		}
 	}
 	for _, b := range p.cfg.Backends {
 		if b.Weight > 1 {
-			what = append(what, fmt.Sprintf("%s (weight %d)", b.Addr, b.Weight))
+			what = append(what, fmt.Sprintf("%s (weight %d)", backendName(b), b.Weight))
 		} else {
-			what = append(what, b.Addr)
+			what = append(what, backendName(b))
 		}
 	}
-	check := "no health check"
-	if !p.cfg.NoHealthCheck {
-		check = "TCP health check"
-	}
-	return fmt.Sprintf("belay listens on %s for %s; %s", enumerate(where), enumerate(what), check)
+	return fmt.Sprintf("belay listens on %s for %s; %s", enumerate(where), enumerate(what), p.cfg.HealthCheck)
 }
 
 // display returns an address as one would give it to a client.
-func display(a net.Addr) string {
-	if a.Network() == "unix" {
+func display(a net.Addr, secure bool) string {
+	switch {
+	case a.Network() == "unix" && secure:
+		return "unix:" + a.String() + " (TLS)"
+	case a.Network() == "unix":
 		return "unix:" + a.String()
+	case secure:
+		return "https://" + a.String()
 	}
 	return "http://" + a.String()
 }

@@ -126,7 +126,7 @@ func TestProxyReadyLine(t *testing.T) {
 	cfg := quiet(origin.Addr(), origin.Addr()+"0")
 	cfg.Backends = cfg.Backends[:1]
 	cfg.Backends[0].Weight = 2
-	cfg.NoHealthCheck = true
+	cfg.HealthCheck = app.CheckNone
 	cfg.Ready = &line
 	addr := start(t, cfg)
 	want := fmt.Sprintf("belay listens on http://%s for %s (weight 2); no health check\n", addr, origin.Addr())
@@ -155,10 +155,10 @@ func TestNewProxyErrors(t *testing.T) {
 func ExampleNewProxy() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p, err := app.NewProxy(ctx, app.ProxyConfig{
-		Listen:        []string{"127.0.0.1:0"},
-		Backends:      []balancer.Backend{{Addr: "127.0.0.1:1"}},
-		NoHealthCheck: true,
-		Logger:        slog.New(slog.DiscardHandler),
+		Listen:      []string{"127.0.0.1:0"},
+		Backends:    []balancer.Backend{{Addr: "127.0.0.1:1"}},
+		HealthCheck: app.CheckNone,
+		Logger:      slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		log.Fatal(err)
