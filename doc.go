@@ -16,9 +16,9 @@
 //
 // # The way of a request
 //
-//	listener ─ accept ─▶ server ─▶ http1.ServerConn ─▶ proxy exchange ─▶ upstream.Connector ─▶ http1.ClientConn
-//	                                                       │   pool, dial
-//	                                                       └─ hooks of the program, balancer.Balancer
+//	listener ─ accept, TLS ─▶ server ─▶ http1 or http2 ─▶ proxy exchange ─▶ upstream.Connector ─▶ http1 or http2
+//	                                    server side           │               pool, dial, TLS       client side
+//	                                                          └─ hooks of the program, balancer.Balancer
 //
 // # Packages
 //
@@ -36,6 +36,7 @@
 // Protocols and motion:
 //
 //   - http1: HTTP/1.0 and HTTP/1.1, both sides
+//   - http2: HTTP/2, both sides
 //   - internal/netio: reads and writes on sockets, splice
 //
 // Policy parts:
@@ -51,7 +52,10 @@
 //
 // Around the proxy:
 //
-//   - listener: bound sockets and accept loops
+//   - filter/…: ready-made hooks: accesslog, grpcweb
+//   - cert: certificates from files that may change
+//   - listener: bound sockets, accept loops, TLS
+//   - upgrade: sockets and state on their way to a new process
 //   - server: services in a process: command line, start, signals, drain
 //
 // Programs:
