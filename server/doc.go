@@ -37,8 +37,8 @@
 //	SIGQUIT  upgrade: hand the listeners over to a new process that was started
 //	         with -u, then as SIGTERM; if there is none, go on
 //	SIGINT   fast: close all connections, end the background services
-//	SIGHUP   reload the configuration file; see Server.OnReload
-//	SIGUSR1  open error_log again, in a daemon
+//	SIGHUP   reload the configuration file and the certificates; see Server.OnReload
+//	SIGUSR1  open error_log again, in a daemon, and what Server.OnReopen has
 //
 // A graceful shutdown ends as soon as the last connection is gone. A second
 // SIGTERM or SIGINT makes it a fast one, and a third ends the process without
