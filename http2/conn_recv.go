@@ -179,8 +179,7 @@ const maxTableSize = 4096
 func (c *conn) setLocked(s setting) error {
 	switch s.id {
 	case settingHeaderTableSize:
-		c.writer.enc.SetMaxDynamicTableSizeLimit(min(s.value, maxTableSize))
-		c.writer.enc.SetMaxDynamicTableSize(min(s.value, maxTableSize))
+		c.writer.table.setLimit(s.value)
 	case settingEnablePush:
 		if s.value > 1 || !c.server && s.value == 1 {
 			return &connError{ProtocolError, "invalid ENABLE_PUSH"}

@@ -262,20 +262,15 @@ func (r *headReader) finishResponse(res *header.Response) string {
 
 // A headWriter encodes heads.
 type headWriter struct {
-	enc *hpack.Encoder
-	buf []byte
+	table compressor
+	buf   []byte
+
+	lastLength int64 // the last content-length
+	lengthText string
 }
 
 func newHeadWriter() *headWriter {
-	w := &headWriter{}
-	w.enc = hpack.NewEncoder(w)
-	return w
-}
-
-// Write implements io.Writer for the encoder.
-func (w *headWriter) Write(p []byte) (int, error) {
-	w.buf = append(w.buf, p...)
-	return len(p), nil
+	return &headWriter{table: compressor{limit: maxTableSize}}
 }
 
 // start prepares for a head.
@@ -283,59 +278,71 @@ func (w *headWriter) start() {
 	if w.buf = w.buf[:0]; cap(w.buf) > maxKept {
 		w.buf = nil
 	}
+	w.buf = w.table.begin(w.buf)
 }
 
-func (w *headWriter) field(name, value string) {
-	w.enc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: sensitive(name, value)})
+// field encodes a field whose name is in the static table at index static, or
+// not if that is 0.
+func (w *headWriter) field(static uint8, name, value string, how literal) {
+	w.buf = w.table.append(w.buf, static, name, value, how)
 }
 
-// sensitive keeps short secrets out of the compression state (RFC 7541
-// section 7.1.3).
-func sensitive(name, value string) bool {
-	switch name {
-	case "authorization", "proxy-authorization":
-		return true
-	case "cookie":
-		return len(value) < 20
+// known encodes a field with a known name.
+func (w *headWriter) known(name *knownName, value string) {
+	how := name.how
+	if name.static == staticCookie && len(value) < 20 {
+		how = neverIndexed // short secrets stay out of the compression state (RFC 7541 section 7.1.3)
 	}
-	return false
+	w.field(name.static, name.lower, value, how)
 }
 
 // response encodes the head of a response. length is the content-length to
 // declare, -1 for none. The result is valid until the next call.
 func (w *headWriter) response(res *header.Response, length int64) []byte {
 	w.start()
-	w.field(":status", statusText(res.Status))
+	w.field(staticStatus, ":status", statusText(res.Status), indexed)
 	w.fields(&res.Fields)
 	if length >= 0 {
-		w.field("content-length", strconv.FormatInt(length, 10))
+		w.length(length)
 	}
 	return w.buf
+}
+
+// length encodes a content-length. Small ones are likely to come again.
+func (w *headWriter) length(n int64) {
+	how := notIndexed
+	if n < 1000 {
+		how = indexed
+	}
+	if n != w.lastLength || w.lengthText == "" {
+		w.lastLength, w.lengthText = n, strconv.FormatInt(n, 10)
+	}
+	w.field(staticContentLength, "content-length", w.lengthText, how)
 }
 
 // request encodes the head of a request.
 func (w *headWriter) request(req *header.Request, scheme, protocol string, trailersOK bool) []byte {
 	w.start()
-	w.field(":method", req.Method)
+	w.field(staticMethod, ":method", req.Method, indexed)
 	host := req.Host()
 	if req.Method != "CONNECT" || protocol != "" {
-		w.field(":scheme", scheme)
-		w.field(":path", req.Target)
+		w.field(staticScheme, ":scheme", scheme, indexed)
+		w.field(staticPath, ":path", req.Target, notIndexed)
 	} else {
 		host = req.Target // RFC 9113 section 8.5
 	}
 	if protocol != "" {
-		w.field(":protocol", protocol)
+		w.field(0, ":protocol", protocol, indexed)
 	}
 	if host != "" {
-		w.field(":authority", host)
+		w.field(staticAuthority, ":authority", host, indexed)
 	}
 	w.fields(&req.Fields)
 	if trailersOK {
-		w.field("te", "trailers")
+		w.field(0, "te", "trailers", indexed)
 	}
 	if req.Length > 0 || req.Length == 0 && sendsZero(req.Method) {
-		w.field("content-length", strconv.FormatInt(req.Length, 10))
+		w.length(req.Length)
 	}
 	return w.buf
 }
@@ -351,8 +358,13 @@ func (w *headWriter) trailers(fields *header.Fields) []byte {
 	w.start()
 	for i := range fields.Len() {
 		f := fields.At(i)
-		if name := lower(f.Name); trailerAllowed(name) {
-			w.field(name, f.Value)
+		switch name, ok := knownNames[f.Name]; {
+		case ok && trailerAllowed(name.lower):
+			w.known(name, f.Value)
+		case !ok:
+			if lower := strings.ToLower(f.Name); trailerAllowed(lower) {
+				w.field(0, lower, f.Value, indexed)
+			}
 		}
 	}
 	return w.buf
@@ -377,13 +389,20 @@ func trailerAllowed(name string) bool {
 func (w *headWriter) fields(fields *header.Fields) {
 	for i := range fields.Len() {
 		f := fields.At(i)
-		switch name := lower(f.Name); name {
-		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade", "host", "te",
-			"content-length", "http2-settings":
-		case "cookie":
+		name, ok := knownNames[f.Name]
+		if !ok {
+			lower := strings.ToLower(f.Name)
+			if name, ok = knownNames[lower]; !ok {
+				w.field(0, lower, f.Value, indexed)
+				continue
+			}
+		}
+		switch {
+		case name.dropped:
+		case name.static == staticCookie:
 			w.cookie(f.Value)
 		default:
-			w.field(name, f.Value)
+			w.known(name, f.Value)
 		}
 	}
 }
@@ -399,38 +418,66 @@ func (w *headWriter) cookie(value string) {
 		if !validCrumb(crumb) || !validCrumb(rest) {
 			break
 		}
-		w.field("cookie", crumb)
+		w.known(knownNames["cookie"], crumb)
 		value = rest
 	}
-	w.field("cookie", value)
+	w.known(knownNames["cookie"], value)
 }
 
 // validCrumb reports whether s can be the value of a field of its own.
 func validCrumb(s string) bool { return s != "" && s == strings.Trim(s, " \t") }
 
-// lowered has the names that HTTP/1 messages usually bring in title case.
-var lowered = func() map[string]string {
-	m := make(map[string]string)
-	for _, name := range strings.Fields(`Accept Accept-Encoding Accept-Language Accept-Ranges
-		Access-Control-Allow-Origin Age Allow Alt-Svc Authorization Cache-Control Connection Content-Disposition
-		Content-Encoding Content-Language Content-Length Content-Location Content-Range Content-Security-Policy
-		Content-Type Cookie Date ETag Etag Expires Forwarded Host If-Match If-Modified-Since If-None-Match
-		Keep-Alive Last-Modified Link Location Pragma Priority Range Referer Referrer-Policy Retry-After Server
-		Server-Timing Set-Cookie Strict-Transport-Security TE Trailer Transfer-Encoding Upgrade User-Agent Vary Via
-		WWW-Authenticate X-Cache X-Content-Type-Options X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto
-		X-Frame-Options X-Powered-By X-Real-IP X-Request-Id X-Request-ID`) {
-		m[name] = strings.ToLower(name)
+// A knownName is what there is to know of the name of a field.
+type knownName struct {
+	lower   string
+	static  uint8   // its index in the static table of HPACK, 0 if it is not there
+	how     literal // its values are sent
+	dropped bool    // HTTP/2 has no such field, or the framing makes it anew
+}
+
+// knownNames finds them in lower case and in the title case in which HTTP/1
+// brings them.
+var knownNames = func() map[string]*knownName {
+	m := make(map[string]*knownName)
+	add := func(names string, how literal, dropped bool) {
+		for _, title := range strings.Fields(names) {
+			lower := strings.ToLower(title)
+			k := m[lower]
+			if k == nil {
+				k = &knownName{lower: lower, how: how, dropped: dropped}
+			}
+			m[lower], m[title] = k, k
+		}
+	}
+	add(`Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Origin Allow Alt-Svc
+		Cache-Control Content-Disposition Content-Encoding Content-Language Content-Security-Policy Content-Type Cookie
+		Date Expect Expires Forwarded From Link Max-Forwards Origin Pragma Priority Proxy-Authenticate Referer
+		Referrer-Policy Refresh Retry-After Server Strict-Transport-Security Trailer User-Agent Vary Via WWW-Authenticate
+		X-Cache X-Content-Type-Options X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Frame-Options X-Powered-By
+		X-Real-IP`, indexed, false)
+	add(`Age Content-Location Content-Range ETag Etag If-Match If-Modified-Since If-None-Match If-Range
+		If-Unmodified-Since Last-Modified Location Range Server-Timing Set-Cookie X-Request-Id X-Request-ID`, notIndexed, false)
+	add(`Authorization Proxy-Authorization`, neverIndexed, false)
+	add(`Connection Proxy-Connection Keep-Alive Transfer-Encoding Upgrade Host TE Content-Length HTTP2-Settings`, indexed, true)
+	for i, name := range staticNames {
+		if k := m[name]; k != nil {
+			k.static = firstStaticName + uint8(i)
+		}
 	}
 	return m
 }()
 
-// lower returns name in lower case, usually without allocating.
-func lower(name string) string {
-	if l, ok := lowered[name]; ok {
-		return l
-	}
-	return strings.ToLower(name)
-}
+// staticNames are the names of fields in the static table (RFC 7541 appendix
+// A), in their order there.
+var staticNames = strings.Fields(`accept-charset accept-encoding accept-language accept-ranges accept
+	access-control-allow-origin age allow authorization cache-control content-disposition content-encoding
+	content-language content-length content-location content-range content-type cookie date etag expect expires from
+	host if-match if-modified-since if-none-match if-range if-unmodified-since last-modified link location
+	max-forwards proxy-authenticate proxy-authorization range referer refresh retry-after server set-cookie
+	strict-transport-security transfer-encoding user-agent vary via www-authenticate`)
+
+// firstStaticName is the index of the first of them.
+const firstStaticName = 15
 
 // statusText returns the digits of a status code without allocating for the
 // usual ones.

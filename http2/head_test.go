@@ -327,16 +327,24 @@ func TestWriteResponse(t *testing.T) {
 	}
 }
 
-// TestLowered: the table says what strings.ToLower says.
-func TestLowered(t *testing.T) {
+// TestKnownNames: the table has each name as strings.ToLower has it, under the
+// index at which a decoder finds it.
+func TestKnownNames(t *testing.T) {
 	t.Parallel()
-	for name, got := range lowered {
-		if want := strings.ToLower(name); got != want {
-			t.Errorf("lowered[%q] = %q, want %q", name, got, want)
+	for name, k := range knownNames {
+		if want := strings.ToLower(name); k.lower != want {
+			t.Errorf("%q has lower %q, want %q", name, k.lower, want)
+		}
+		if k.static == 0 {
+			continue
+		}
+		block := appendString(appendPrefixed(nil, 0, 4, uint64(k.static)), "v")
+		if got := fmt.Sprint(decodeBlock(t, block)); got != "["+k.lower+"=v]" {
+			t.Errorf("%q is at index %d, where a decoder finds %s", name, k.static, got)
 		}
 	}
-	if got := lower("X-UNUSUAL"); got != "x-unusual" {
-		t.Errorf("lower = %q", got)
+	if k := knownNames["www-authenticate"]; k == nil || k.static != staticLen {
+		t.Errorf("www-authenticate is %+v, want it at the end of the static table", k)
 	}
 }
 
