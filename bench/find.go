@@ -16,11 +16,17 @@ import (
 
 // Names of the peers, for --peers and in the report.
 const (
-	nginxName       = "nginx"
-	haproxyName     = "haproxy"
-	stdlibName      = "httputil"
-	stdlibGC400Name = "httputil-gogc400"
-	belayName       = "belay"
+	nginxName         = "nginx"
+	haproxyName       = "haproxy"
+	stdlibName        = "httputil"
+	stdlibGC400Name   = "httputil-gogc400"
+	belayName         = "belay"
+	envoyName         = "envoy"
+	caddyName         = "caddy"
+	traefikName       = "traefik"
+	trafficServerName = "trafficserver"
+	h2oName           = "h2o"
+	varnishName       = "varnish"
 )
 
 // quickPeers are those that --quick measures unless --peers says otherwise:
@@ -45,6 +51,12 @@ type workshop struct {
 var candidates = []candidate{
 	{name: nginxName, find: nginxPeer},
 	{name: haproxyName, find: haproxyPeer},
+	{name: envoyName, find: envoyPeer},
+	{name: caddyName, find: caddyPeer},
+	{name: traefikName, find: traefikPeer},
+	{name: trafficServerName, find: trafficServerPeer},
+	{name: h2oName, find: h2oPeer},
+	{name: varnishName, find: varnishPeer},
 	{name: stdlibName, find: stdlibPeer},
 	{name: stdlibGC400Name, find: stdlibGC400Peer, optional: true},
 	{name: belayName, find: belayPeer},
