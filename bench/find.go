@@ -27,6 +27,8 @@ const (
 	trafficServerName = "trafficserver"
 	h2oName           = "h2o"
 	varnishName       = "varnish"
+	fasthttpName      = "fasthttp"
+	pingoraName       = "pingora"
 )
 
 // quickPeers are those that --quick measures unless --peers says otherwise:
@@ -59,6 +61,8 @@ var candidates = []candidate{
 	{name: varnishName, find: varnishPeer},
 	{name: stdlibName, find: stdlibPeer},
 	{name: stdlibGC400Name, find: stdlibGC400Peer, optional: true},
+	{name: fasthttpName, find: fasthttpPeer},
+	{name: pingoraName, find: pingoraPeer},
 	{name: belayName, find: belayPeer},
 }
 

@@ -23,9 +23,9 @@ func TestSelectCandidates(t *testing.T) {
 		has, hasNot   string // names
 		err           string // part of it, "" for none
 	}{
-		{"all", nil, []string{"x=" + self}, "nginx caddy belay belay:x", "httputil-gogc400", ""},
+		{"all", nil, []string{"x=" + self}, "nginx pingora belay belay:x", "httputil-gogc400", ""},
 		{"optional", []string{"httputil*"}, nil, "httputil httputil-gogc400", "nginx belay", ""},
-		{"quick", quickPeers, nil, "nginx haproxy httputil belay", "caddy varnish", ""},
+		{"quick", quickPeers, nil, "nginx haproxy httputil belay", "pingora caddy", ""},
 		{"revision", []string{"belay:*"}, []string{"old@HEAD~3"}, "belay:old", "belay", ""},
 		{"twice", nil, []string{"x=" + self, "x@main"}, "", "", "two peers are called belay:x"},
 		{"unknown", []string{"apache"}, nil, "", "", "there are: nginx"},
