@@ -59,9 +59,7 @@ func buildPingora(ctx context.Context, w workshop, cargo, source string) (progra
 	}
 	target := filepath.Join(cache, "belay-bench", "pingora")
 	program = filepath.Join(target, "release", "pingora-peer")
-	if _, err := os.Stat(program); err != nil {
-		fmt.Fprintf(w.progress, "building Pingora with cargo into %s; this takes minutes, once\n", target)
-	}
+	fmt.Fprintf(w.progress, "building Pingora with cargo in %s, which takes minutes the first time\n", target)
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, cargo, "build", "--release", "--quiet", "--target-dir", target)
