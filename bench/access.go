@@ -206,7 +206,7 @@ func (a access) h2Exchanger(addr string) (exchange func() (*http.Response, error
 		if err != nil {
 			return nil, err
 		}
-		req.Host = hostSent
+		req.Host, req.Header = hostSent, echoFields()
 		res, err := c.Do(req)
 		if err != nil {
 			return nil, err

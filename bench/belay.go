@@ -19,18 +19,18 @@ import (
 // rootModule is the line that identifies the repository's root.
 const rootModule = "module github.com/belay-proxy/belay\n"
 
-// belayPeer builds the belay of this source tree into dir. If that cannot be
-// done the peer is skipped, with the reason.
-func belayPeer(ctx context.Context, dir string) peer {
+// belayPeer builds the belay of this source tree. If that cannot be done the
+// peer is skipped, with the reason.
+func belayPeer(ctx context.Context, w workshop) peer {
 	root, err := findRoot()
 	if err != nil {
-		return peer{Name: belayName, Skipped: err.Error()}
+		return peer{Skipped: err.Error()}
 	}
-	program := filepath.Join(dir, "belay")
+	program := filepath.Join(w.dir, "belay")
 	if err := buildBelay(ctx, filepath.Join(root, "cmd", "belay"), program); err != nil {
-		return peer{Name: belayName, Skipped: "not built: " + err.Error()}
+		return peer{Skipped: "not built: " + err.Error()}
 	}
-	return binaryPeer(belayName, "this source tree", program)
+	return binaryPeer("this source tree", program)
 }
 
 // buildBelay builds the program whose source is in source.
@@ -38,14 +38,38 @@ func buildBelay(ctx context.Context, source, program string) error {
 	if _, err := os.Stat(source); err != nil {
 		return errors.New("there is no cmd/belay")
 	}
+	return goBuild(ctx, source, program)
+}
+
+// goBuild builds the program of the package in the directory source. Settings
+// beyond our environment are in env.
+func goBuild(ctx context.Context, source, program string, env ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, ".")
-	cmd.Dir = source
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w: %s", err, clip([]byte(strings.Join(strings.Fields(string(out)), " "))))
+	cmd.Dir, cmd.Env = source, append(os.Environ(), env...)
+	return runQuietly(cmd)
+}
+
+// runQuietly runs cmd and returns an error with what it printed, on one line
+// and shortened, if it fails.
+func runQuietly(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, lastWords(out))
 	}
 	return nil
+}
+
+// lastWords returns the end of what a program printed, where most say what is
+// wrong, on one line.
+func lastWords(out []byte) string {
+	const most = 300
+	text := strings.Join(strings.Fields(string(out)), " ")
+	if len(text) > most {
+		text = "… " + text[len(text)-most:]
+	}
+	return text
 }
 
 // findRoot returns the directory of the repository, which is the current one
@@ -68,31 +92,83 @@ func findRoot() (string, error) {
 	}
 }
 
-// otherBelay returns the peer for one --belay flag: PATH, or NAME=PATH to
-// choose what the report calls it.
-func otherBelay(value string) (peer, error) {
+// otherBelay returns the candidate for one --belay flag: PATH, or NAME=PATH to
+// choose what the report calls it, or NAME@REV for a revision of this
+// repository.
+func otherBelay(value string) (candidate, error) {
+	if name, rev, ok := strings.Cut(value, "@"); ok && !strings.ContainsAny(name, "=/") {
+		if name == "" || rev == "" || strings.HasPrefix(rev, "-") {
+			return candidate{}, fmt.Errorf("--belay: %q is not NAME@REV", value)
+		}
+		return candidate{name: belayName + ":" + name, find: func(ctx context.Context, w workshop) peer {
+			return belayRevision(ctx, w, name, rev)
+		}}, nil
+	}
 	name, file, named := strings.Cut(value, "=")
 	if !named {
 		name, file = filepath.Base(value), value
 	}
 	program, err := filepath.Abs(file)
 	if err != nil {
-		return peer{}, err
+		return candidate{}, err
 	}
 	info, err := os.Stat(program)
 	if err != nil {
-		return peer{}, fmt.Errorf("--belay: %w", err)
+		return candidate{}, fmt.Errorf("--belay: %w", err)
 	}
 	if info.IsDir() || info.Mode()&0o111 == 0 {
-		return peer{}, fmt.Errorf("--belay: %s is not a program", file)
+		return candidate{}, fmt.Errorf("--belay: %s is not a program", file)
 	}
-	return binaryPeer(belayName+":"+name, file, program), nil
+	return candidate{name: belayName + ":" + name, find: func(context.Context, workshop) peer {
+		return binaryPeer(file, program)
+	}}, nil
+}
+
+// belayRevision builds the belay of a revision of this repository.
+func belayRevision(ctx context.Context, w workshop, name, rev string) peer {
+	root, err := findRoot()
+	if err != nil {
+		return peer{Skipped: err.Error()}
+	}
+	fmt.Fprintf(w.progress, "building belay at %s\n", rev)
+	tree, err := os.MkdirTemp(w.dir, "tree-")
+	if err != nil {
+		return peer{Skipped: err.Error()}
+	}
+	commit, err := checkOut(ctx, root, rev, tree)
+	if err != nil {
+		return peer{Skipped: err.Error()}
+	}
+	program := filepath.Join(w.dir, "belay-"+name)
+	if err := buildBelay(ctx, filepath.Join(tree, "cmd", "belay"), program); err != nil {
+		return peer{Skipped: "not built: " + err.Error()}
+	}
+	return binaryPeer(rev+", commit "+commit, program)
+}
+
+// checkOut writes the files of revision rev of the repository at root into the
+// directory tree and returns the short name of the commit. It is no worktree:
+// the repository does not learn of it.
+func checkOut(ctx context.Context, root, rev, tree string) (commit string, err error) {
+	git := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, "git", args...)
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "GIT_INDEX_FILE="+tree+".index")
+		return cmd
+	}
+	out, err := git("rev-parse", "--verify", "--short", rev+"^{commit}").Output()
+	if err != nil {
+		return "", fmt.Errorf("git knows no revision %q: %w", rev, err)
+	}
+	commit = strings.TrimSpace(string(out))
+	if err := runQuietly(git("read-tree", commit)); err != nil {
+		return "", err
+	}
+	return commit, runQuietly(git("checkout-index", "--all", "--prefix="+tree+"/"))
 }
 
 // binaryPeer is the belay in the file program, run from the command line alone.
-func binaryPeer(name, version, program string) peer {
+func binaryPeer(version, program string) peer {
 	return peer{
-		Name:    name,
 		Version: version,
 		lacks:   belayLacks(program),
 		command: func(set setup) (*exec.Cmd, error) {

@@ -1,8 +1,8 @@
 // Copyright 2026 The belay authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures what one proxied request costs: belay beside nginx,
-// HAProxy and httputil.ReverseProxy, on this machine, in one run.
+// Command bench measures what one proxied request costs: belay beside other
+// proxies, on this machine, in one run.
 //
 //	go run ./bench                      # everything that is installed, 5 rounds
 //	go run ./bench --scenario 'h1-64-*' --peers nginx,belay
@@ -10,18 +10,18 @@
 //	go run ./bench --quick              # one short round, and the gate for CI
 //
 // All proxies do the same work, which is verified before anything is measured:
-// the Host field is rewritten, the client's address is appended to
-// X-Forwarded-For, three origins are used in turn over kept connections, and
-// nothing is logged. The figure that counts is CPU time per request of the
-// proxy's processes, and of that the ratio between two proxies in one round:
-// an absolute time says more about the machine than about the proxy.
+// the Host field is rewritten, the X-Forwarded fields are set, three origins
+// are used in turn over kept connections, and nothing is logged. Where one
+// differs, the report says so. The figure that counts is CPU time per request
+// of the proxy's processes, and of that the ratio between two proxies in one
+// round: an absolute time says more about the machine than about the proxy.
 //
 // Where to look: scenario.go lists what is measured, runner.go does one
-// measurement and the rounds, peers.go and the file of each proxy start them,
-// access.go has the TLS and HTTP/2 of clients, origin.go and load.go are the
-// two programs around the proxy, h2load.go runs another, report.go prints,
-// pgo.go makes the profile for the compiler. Linux only, as it reads /proc and
-// pins processes to CPUs.
+// measurement and the rounds, find.go finds the proxies, peers.go and the file
+// of each start them, verify.go compares their work, access.go has the TLS and
+// HTTP/2 of clients, origin.go and load.go are the two programs around the
+// proxy, h2load.go runs another, report.go prints, pgo.go makes the profile for
+// the compiler. Linux only, as it reads /proc and pins processes to CPUs.
 //
 // Every process listens on 127.0.0.1 alone and is ended by the process id it
 // was started with, also on interrupt.

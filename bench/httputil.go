@@ -6,6 +6,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"io"
@@ -15,20 +16,29 @@ import (
 	"net/http/httputil"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 )
 
-// stdlibPeer is the standard library's ReverseProxy, in this program.
-func stdlibPeer() peer {
+// stdlibPeer is the standard library's ReverseProxy, in this program, with the
+// settings of the garbage collector that every Go program has by default.
+func stdlibPeer(context.Context, workshop) peer { return stdlibPeerGC("100") }
+
+// stdlibGC400Peer is the same with the GOGC that the program belay has.
+func stdlibGC400Peer(context.Context, workshop) peer { return stdlibPeerGC("400") }
+
+func stdlibPeerGC(gogc string) peer {
 	return peer{
-		Name:    stdlibName,
-		Version: runtime.Version(),
+		Version: runtime.Version() + ", GOGC=" + gogc,
 		command: func(set setup) (*exec.Cmd, error) {
-			return selfCommand("run-httputil", set.cores, "-listen", set.listen, "-origins", strings.Join(set.origins, ","),
-				"-tls="+strconv.FormatBool(set.access.TLS), "-cert", set.certs.cert, "-key", set.certs.key)
+			cmd, err := selfCommand("run-httputil", set.cores, "-listen", set.listen, "-origins", strings.Join(set.origins, ","),
+				"-tls="+strconv.FormatBool(set.access.TLS), "-cert", set.certs.cert, "-key", set.certs.key, "-idle", strconv.Itoa(set.pool()))
+			if err != nil {
+				return nil, err
+			}
+			cmd.Env = append(cmd.Env, "GOGC="+gogc)
+			return cmd, nil
 		},
 	}
 }
@@ -42,6 +52,7 @@ func runHTTPUtil(args []string) error {
 	secure := flags.Bool("tls", false, "serve TLS, with HTTP/2 for those who want it")
 	cert := flags.String("cert", "", "file")
 	key := flags.String("key", "", "file")
+	idle := flags.Int("idle", 1024, "idle connections to keep to each origin")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -52,7 +63,7 @@ func runHTTPUtil(args []string) error {
 	if err != nil {
 		return err
 	}
-	proxy := newReverseProxy(strings.Split(*list, ","))
+	proxy := newReverseProxy(strings.Split(*list, ","), *idle)
 	server := &http.Server{Handler: proxy, ErrorLog: proxy.ErrorLog, Protocols: new(http.Protocols)}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
@@ -63,31 +74,21 @@ func runHTTPUtil(args []string) error {
 	return server.Serve(ln)
 }
 
-// newReverseProxy returns a proxy that uses origins in turn. It logs nothing.
-func newReverseProxy(origins []string) *httputil.ReverseProxy {
+// newReverseProxy returns a proxy that uses origins in turn and keeps idle
+// connections to each. It logs nothing.
+func newReverseProxy(origins []string, idle int) *httputil.ReverseProxy {
 	var turn atomic.Uint64
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme = "http"
 			r.Out.URL.Host = origins[turn.Add(1)%uint64(len(origins))]
 			r.Out.Host = hostWanted
-			appendForwardedFor(r)
+			r.SetXForwarded()
 		},
 		Transport: &http.Transport{
-			MaxIdleConnsPerHost: 1024,
+			MaxIdleConnsPerHost: idle,
 			DisableCompression:  true,
 		},
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-}
-
-// appendForwardedFor appends the client's address to the X-Forwarded-For of
-// the client, as the other peers do; ReverseProxy has removed it from Out.
-func appendForwardedFor(r *httputil.ProxyRequest) {
-	client, _, err := net.SplitHostPort(r.In.RemoteAddr)
-	if err != nil {
-		return
-	}
-	chain := slices.Concat(r.In.Header["X-Forwarded-For"], []string{client})
-	r.Out.Header.Set("X-Forwarded-For", strings.Join(chain, ", "))
 }

@@ -8,7 +8,6 @@ package main
 import (
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -153,45 +152,4 @@ func TestLoadReportsErrors(t *testing.T) {
 	if report.Errors != 3 || report.Requests != 0 || !strings.Contains(report.Error, "Content-Length is 7, want 8") {
 		t.Errorf("report = %+v, want 3 errors", report)
 	}
-}
-
-func TestVerify(t *testing.T) {
-	_, origins := startOrigins(t)
-	good := newReverseProxy(origins)
-	oneOrigin := newReverseProxy(origins[:1])
-	tests := []struct {
-		name    string
-		handler http.Handler
-		want    string // part of the error, "" for none
-	}{
-		{"good", good, ""},
-		{"one origin", oneOrigin, "used 1 of 3 origins"},
-		{"host kept", echo(func(r *http.Request) { r.Host = hostSent }), "received Host"},
-		{"no address", echo(func(r *http.Request) { r.Header.Del("X-Forwarded-For") }), "X-Forwarded-For"},
-		{"origin closed", echo(func(r *http.Request) { r.Close = true }), "asked to close"},
-		{"error", http.NotFoundHandler(), "404"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			server := httptest.NewServer(tt.handler)
-			defer server.Close()
-			err := verify(access{}, server.Listener.Addr().String(), originCount)
-			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("verify = %v, want %q", err, tt.want)
-			}
-		})
-	}
-	good.Transport.(*http.Transport).CloseIdleConnections()
-	oneOrigin.Transport.(*http.Transport).CloseIdleConnections()
-}
-
-// echo answers with the head that a proper proxy would send, after change.
-func echo(change func(*http.Request)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, _ := net.SplitHostPort(r.RemoteAddr)
-		r.Host = hostWanted
-		r.Header.Set("X-Forwarded-For", host)
-		change(r)
-		_ = r.Write(w)
-	})
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -96,8 +97,8 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 		}
 	}
 	flags.Func("scenario", "run scenarios that match this `glob`; repeatable; optional ones run only if named", list(&opts.scenarios))
-	flags.Func("peers", "measure peers that match these `globs`, separated by commas", list(&opts.peers))
-	flags.Func("belay", "also measure this `binary`, PATH or NAME=PATH; repeatable", list(&opts.belays))
+	flags.Func("peers", "measure peers that match these `globs`, separated by commas; optional ones only if named", list(&opts.peers))
+	flags.Func("belay", "also measure another `belay`: PATH or NAME=PATH of a binary, or NAME@REV of a revision to build; repeatable", list(&opts.belays))
 	flags.IntVar(&opts.rounds, "rounds", 5, "`number` of rounds")
 	flags.DurationVar(&opts.duration, "duration", 2*time.Second, "`length` of one measurement")
 	flags.DurationVar(&opts.idleWait, "idle-wait", 6*time.Second, "how `long` connections idle before memory is read again")
@@ -136,6 +137,14 @@ func printUsage(w io.Writer, flags *flag.FlagSet) {
 		}
 		fmt.Fprintf(w, "  %-15s %s%s\n", s.Name, s.What, optional)
 	}
+	fmt.Fprintln(w, "\npeers:")
+	for _, c := range candidates {
+		optional := ""
+		if c.optional {
+			optional = " (optional)"
+		}
+		fmt.Fprintf(w, "  %s%s\n", c.name, optional)
+	}
 	fmt.Fprintln(w, "\nflags:")
 	flags.SetOutput(w)
 	flags.PrintDefaults()
@@ -147,6 +156,12 @@ func (o *options) shorten(flags *flag.FlagSet) {
 	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if !set["scenario"] {
 		o.scenarios = []string{quickScenario}
+	}
+	if !set["peers"] {
+		o.peers = quickPeers
+		if len(o.belays) > 0 {
+			o.peers = append(slices.Clone(quickPeers), belayName+":*")
+		}
 	}
 	if !set["rounds"] {
 		o.rounds = 1
@@ -187,18 +202,9 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	peers, err := findPeers(ctx, opts, dir)
+	peers, err := findPeers(ctx, opts, workshop{dir: dir, progress: progress})
 	if err != nil {
 		return err
-	}
-	var present []peer
-	for _, p := range peers {
-		if p.Skipped == "" {
-			present = append(present, p)
-		}
-	}
-	if len(present) == 0 && !opts.quick {
-		return errors.New("none of the peers is available")
 	}
 	b, err := newBench(ctx, opts, dir, progress)
 	if err != nil {
@@ -206,9 +212,16 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	}
 	defer b.close()
 	r := &report{Machine: thisMachine(), Cores: opts.cores, Rounds: opts.rounds, Duration: opts.duration.Seconds(), Peers: peers}
+	found := slices.Clone(peers)
 	r.printIntro(w, b)
-	if err := b.verifyPeers(ctx, present); err != nil {
+	if err := b.verifyPeers(ctx, peers, chosen); err != nil {
 		return err
+	}
+	printFailed(w, found, peers)
+	printDiffers(w, peers)
+	present := slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return p.Skipped != "" })
+	if len(present) == 0 && !opts.quick {
+		return errors.New("none of the peers is available")
 	}
 	if opts.pgo != "" {
 		return b.writeProfile(ctx, opts.pgo, chosen, present)
@@ -217,39 +230,6 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 		return err
 	}
 	return finish(ctx, w, b, r, present)
-}
-
-// findPeers returns all peers that --peers selects, also those that cannot be
-// measured.
-func findPeers(ctx context.Context, opts options, dir string) ([]peer, error) {
-	all := []peer{nginxPeer(), haproxyPeer(), stdlibPeer(), {Name: belayName}}
-	for _, value := range opts.belays {
-		p, err := otherBelay(value)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	matched, err := matchNames("peer", names(all), opts.peers)
-	if err != nil {
-		return nil, err
-	}
-	var chosen []peer
-	seen := make(map[string]bool)
-	for i, p := range all {
-		if !matched[i] {
-			continue
-		}
-		if seen[p.Name] {
-			return nil, fmt.Errorf("two peers are called %s; name them: --belay NAME=PATH", p.Name)
-		}
-		seen[p.Name] = true
-		if p.Name == belayName {
-			p = belayPeer(ctx, dir)
-		}
-		chosen = append(chosen, p)
-	}
-	return chosen, nil
 }
 
 // runAll measures and prints one scenario after the other.

@@ -6,27 +6,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
-)
-
-// Names of the peers, for --peers and in the report.
-const (
-	nginxName   = "nginx"
-	haproxyName = "haproxy"
-	stdlibName  = "httputil"
-	belayName   = "belay"
 )
 
 // A peer is a proxy that can be measured.
@@ -35,6 +23,10 @@ type peer struct {
 	Version string `json:"version,omitempty"`
 	Skipped string `json:"skipped,omitempty"` // why it is not measured; "" if it is
 
+	// Differs says in which way its work differs from that of the others, as
+	// far as it can: what its kind brings with it, and what verify finds.
+	Differs []string `json:"differs,omitempty"`
+
 	// command returns the command that runs the proxy in the foreground. It
 	// may write files into set.dir, which is empty and removed afterwards.
 	command func(set setup) (*exec.Cmd, error)
@@ -42,14 +34,24 @@ type peer struct {
 	// lacks returns why the peer cannot serve an access, "" if it can. Nil
 	// means that it can serve all.
 	lacks func(a access) string
+
+	unfit map[access]string // what it failed to do when it was verified
 }
 
 // cannot returns why p cannot run s, "" if it can.
 func (p *peer) cannot(s scenario) string {
+	return p.cannotServe(s.access())
+}
+
+// cannotServe returns why p cannot serve a, "" if it can.
+func (p *peer) cannotServe(a access) string {
+	if why := p.unfit[a]; why != "" {
+		return why
+	}
 	if p.lacks == nil {
 		return ""
 	}
-	return p.lacks(s.access())
+	return p.lacks(a)
 }
 
 // A setup is what a peer needs to know to do the same work as the others.
@@ -59,45 +61,33 @@ type setup struct {
 	origins     []string // addresses, to be used in turn
 	cores       int      // threads or worker processes
 	conns       int      // client connections to expect at most
+	body        int64    // bytes of the larger body, of requests and responses
 	descriptors int      // limit on open files
 	access      access   // of clients
 	certs       certificates
 }
 
+// largeBody is the size from which on a body is worth other settings.
+const largeBody = 1 << 20
+
 // connectionLimit is the number of connections, of both sides, to allow for.
 func (s setup) connectionLimit() int { return 2*s.conns + 1024 }
 
-// installed returns the peer for a program found in PATH or where
-// distributions put servers. versionFlag makes the program print its version,
-// of which pattern matches the interesting part.
-func installed(name, versionFlag, pattern string, command func(program string, set setup) (*exec.Cmd, error)) peer {
-	program, err := findProgram(name)
-	if err != nil {
-		return peer{Name: name, Skipped: "not installed"}
-	}
-	out, err := exec.Command(program, versionFlag).CombinedOutput()
-	if err != nil {
-		return peer{Name: name, Skipped: fmt.Sprintf("%s %s: %v", program, versionFlag, err)}
-	}
-	return peer{
-		Name:    name,
-		Version: string(regexp.MustCompile(pattern).Find(out)),
-		command: func(set setup) (*exec.Cmd, error) { return command(program, set) },
-	}
-}
+// pool is the number of idle connections to keep to each origin: more than are
+// ever open.
+func (s setup) pool() int { return max(1024, s.conns) }
 
-// findProgram is exec.LookPath with the directories that hold servers but are
-// not in every user's PATH.
-func findProgram(name string) (string, error) {
-	if program, err := exec.LookPath(name); err == nil {
-		return program, nil
-	}
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/usr/local/bin"} {
-		if program, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return program, nil
-		}
-	}
-	return "", exec.ErrNotFound
+// scheme returns the scheme of clients' requests.
+func (s setup) scheme() string { return s.access.scheme() }
+
+// port returns the port of listen.
+func (s setup) port() string { return s.listen[strings.LastIndexByte(s.listen, ':')+1:] }
+
+// write writes text to a file of this name in the peer's directory and returns
+// its path.
+func (s setup) write(name, text string) (file string, err error) {
+	file = filepath.Join(s.dir, name)
+	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
 // A running is a peer that accepts connections.
@@ -178,57 +168,4 @@ func freeAddress() (string, error) {
 	}
 	defer ln.Close()
 	return ln.Addr().String(), nil
-}
-
-// verify returns an error unless the proxy at addr does the work that all are
-// to do: it rewrites Host, appends the client's address to X-Forwarded-For and
-// takes the origins in turn over connections that it keeps.
-func verify(a access, addr string, origins int) error {
-	exchange, done, err := a.exchanger(addr)
-	if err != nil {
-		return err
-	}
-	defer done()
-	seen := make(map[string]int)
-	for range 2 * origins {
-		origin, err := verifyOne(exchange)
-		if err != nil {
-			return err
-		}
-		seen[origin]++
-	}
-	if len(seen) != origins {
-		return fmt.Errorf("used %d of %d origins for %d requests, want all in turn", len(seen), origins, 2*origins)
-	}
-	return nil
-}
-
-// verifyOne does one exchange with the echo of an origin, of which it returns
-// the address.
-func verifyOne(exchange func() (*http.Response, error)) (origin string, err error) {
-	res, err := exchange()
-	if err != nil {
-		return "", fmt.Errorf("exchange: %w", err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK || res.Close {
-		return "", fmt.Errorf("response is %q, close %t; want 200 on a kept connection", res.Status, res.Close)
-	}
-	got, err := http.ReadRequest(bufio.NewReader(res.Body))
-	if err != nil {
-		return "", fmt.Errorf("read the head that the origin received: %w", err)
-	}
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		return "", err
-	}
-	if got.Host != hostWanted {
-		return "", fmt.Errorf("origin received Host %q, want %q", got.Host, hostWanted)
-	}
-	if forwarded := strings.Join(got.Header.Values("X-Forwarded-For"), ", "); !strings.HasSuffix(forwarded, "127.0.0.1") {
-		return "", fmt.Errorf("origin received X-Forwarded-For %q, want the client's address at its end", forwarded)
-	}
-	if got.Close {
-		return "", errors.New("origin was asked to close the connection")
-	}
-	return res.Header.Get("X-Origin"), nil
 }

@@ -109,26 +109,11 @@ func splitCPUs(cpus []int, cores int) (proxy, load []int) {
 	return cpus[at:], cpus[:at]
 }
 
-// verifyPeers starts each peer once and checks that it does what all do.
-func (b *bench) verifyPeers(ctx context.Context, peers []peer) error {
-	for i := range peers {
-		run, err := peers[i].start(ctx, b.setup(&scenario{conns: 1}), b.proxyCPUs)
-		if err != nil {
-			return err
-		}
-		err = verify(access{}, run.addr, len(b.origins))
-		run.close()
-		if err != nil {
-			return fmt.Errorf("%s does not do the same work as the others: %w", peers[i].Name, err)
-		}
-	}
-	return ctx.Err()
-}
-
 // setup returns what all peers have in common in a scenario.
 func (b *bench) setup(s *scenario) setup {
 	return setup{
 		dir: b.dir, origins: b.origins, cores: b.opts.cores, conns: s.conns * max(1, s.streams), descriptors: b.opts.descriptors,
+		body:   max(s.response, int64(s.post)),
 		access: s.access(), certs: b.certs,
 	}
 }
@@ -210,7 +195,7 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 		return sample{}, err
 	}
 	defer run.close()
-	if err := verify(s.access(), run.addr, len(b.origins)); err != nil {
+	if _, err := b.verify(ctx, s.access(), run.addr); err != nil {
 		return sample{}, err
 	}
 	pids, err := processTree(run.cmd.Process.Pid)
