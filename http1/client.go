@@ -274,8 +274,9 @@ func (c *ClientConn) acceptHead(res *header.Response) error {
 		return c.readError("read response head", err)
 	}
 	c.body.start(kind, res.Length)
-	tunnel := res.Status == 101 || c.req.method == "CONNECT" && res.Status < 300
-	c.reusable = c.fr.persistent(res.Proto) && kind != bodyUntilClose && !tunnel
+	// After a CONNECT, even a refused one, the two sides may disagree about
+	// what belongs to it.
+	c.reusable = c.fr.persistent(res.Proto) && kind != bodyUntilClose && res.Status != 101 && c.req.method != "CONNECT"
 	if c.fr.keepParams != "" {
 		c.idleHint = keepAliveTimeout(c.fr.keepParams)
 	}

@@ -40,6 +40,7 @@ var (
 	errManyHosts     = refuse(400, "several Host fields")
 	errHost          = refuse(400, "invalid Host")
 	errExpect        = refuse(417, "unknown expectation")
+	errConnectBody   = refuse(400, "CONNECT with a body")
 
 	errManyLengths  = refuse(400, "several Content-Length fields")
 	errLength       = refuse(400, "invalid Content-Length")

@@ -164,8 +164,8 @@ func otherCoding(value string) error {
 }
 
 // setHost brings target and Host into one form: the target of anything but
-// CONNECT and OPTIONS * is a path, and Host names the authority (RFC 9112
-// section 3.2).
+// CONNECT and OPTIONS * is a path, and Host names the authority, that of a
+// CONNECT too (RFC 9112 section 3.2).
 func setHost(req *header.Request, fr *framing) error {
 	if fr.hosts > 1 {
 		return errManyHosts
@@ -178,11 +178,7 @@ func setHost(req *header.Request, fr *framing) error {
 	}
 	switch {
 	case req.Method == "CONNECT":
-		if port := req.Target[strings.LastIndexByte(req.Target, ':')+1:]; port == "" || port == req.Target ||
-			port[len(port)-1] == ']' || !header.ValidHost(req.Target) {
-			return errTarget // it needs a port
-		}
-		return nil
+		return setConnect(req, fr)
 	case req.Target[0] == '/':
 		return nil
 	case req.Target == "*":
@@ -192,6 +188,22 @@ func setHost(req *header.Request, fr *framing) error {
 		return nil
 	}
 	return setAbsolute(req)
+}
+
+// setConnect checks a CONNECT. Its target is an authority with a port (RFC 9112
+// section 3.2.3), which also replaces Host: what decides by the one must not be
+// told another by the other. A body has no meaning (RFC 9110 section 9.3.6);
+// an origin that does not read it would take it for a request.
+func setConnect(req *header.Request, fr *framing) error {
+	if fr.lengths > 0 || fr.codings > 0 {
+		return errConnectBody
+	}
+	if port := req.Target[strings.LastIndexByte(req.Target, ':')+1:]; port == "" || port == req.Target ||
+		port[len(port)-1] == ']' || !header.ValidHost(req.Target) {
+		return errTarget
+	}
+	req.Fields.SetFirst("Host", req.Target)
+	return nil
 }
 
 // setAbsolute turns a target in absolute-form into a path, and its authority

@@ -86,11 +86,7 @@ var exceptions = []struct {
 // same reports whether two readings agree.
 func same(ours, theirs reading) bool {
 	target := theirs.target
-	if ours.method == "CONNECT" {
-		// net/http takes Host from the target. We leave the field as it is:
-		// nothing is routed by it (RFC 9110 section 9.3.6).
-		ours.host = theirs.host
-	} else if _, path, ok := strings.Cut(target, "://"); ok && target[0] != '/' {
+	if _, path, ok := strings.Cut(target, "://"); ok && target[0] != '/' {
 		// In absolute-form. The authority is compared as host.
 		if i := strings.IndexAny(path, "/?"); i >= 0 {
 			target = path[i:]

@@ -41,8 +41,10 @@ func TestConsumeRequestHead(t *testing.T) {
 		{"GET http://b?q HTTP/1.1\r\nHost: a\r\n\r\n", "GET /?q HTTP/1.1 0 Host: b\n"},
 		{"GET HTTPS://b:8/c?d HTTP/1.1\r\nX: y\r\nHost: a\r\n\r\n", "GET /c?d HTTP/1.1 0 X: y\nHost: b:8\n"},
 		{"GET http://b/ HTTP/1.0\r\nX: y\r\n\r\n", "GET / HTTP/1.0 0 Host: b\nX: y\n"},
-		{"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:443 HTTP/1.1 0 Host: a\n"},
-		{"CONNECT [::1]:443 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT [::1]:443 HTTP/1.1 0 Host: a\n"},
+		// The target of CONNECT replaces Host, as in absolute-form.
+		{"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:443 HTTP/1.1 0 Host: a:443\n"},
+		{"CONNECT [::1]:443 HTTP/1.1\r\nA: b\r\nhost: other:443\r\n\r\n", "CONNECT [::1]:443 HTTP/1.1 0 A: b\nhost: [::1]:443\n"},
+		{"CONNECT a:443 HTTP/1.0\r\n\r\n", "CONNECT a:443 HTTP/1.0 0 Host: a:443\n"},
 		{"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / HTTP/1.1 0 Host: [::1]:80\n"},
 		{"GET / HTTP/1.1\r\nHost: a.b.:\r\n\r\n", "GET / HTTP/1.1 0 Host: a.b.:\n"},
 		// Expect.
@@ -135,6 +137,10 @@ func TestConsumeRequestHeadRefused(t *testing.T) {
 		{"CONNECT / HTTP/1.1\r\n" + host, errTarget},
 		{"CONNECT [::1] HTTP/1.1\r\n" + host, errTarget},
 		{"CONNECT http://a:80/ HTTP/1.1\r\n" + host, errTarget},
+		{"CONNECT a:80 HTTP/1.1\r\n" + host + "Content-Length: 5\r\n", errConnectBody},
+		{"CONNECT a:80 HTTP/1.1\r\n" + host + "Content-Length: 0\r\n", errConnectBody},
+		{"CONNECT a:80 HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n", errConnectBody},
+		{"CONNECT a:80 HTTP/1.0\r\n" + host + "Content-Length: 5\r\n", errConnectBody},
 		// A CR alone ends a line for some: what follows must not be lost or read.
 		{"GET / HTTP/1.1\rXHost: a\r\n", errControl},
 		{"GET / HTTP/1.1\r\r\n" + host, errControl},

@@ -307,7 +307,9 @@ func TestConnectWithContent(t *testing.T) {
 		if res := r.Do(strings.TrimSuffix(connectHead, "\r\n") + framing); res.Status != 400 || res.KeepAlive() {
 			t.Errorf("%q: got %v, want 400 and close", framing, res)
 		}
-		r.wantKind(proxyerr.BadMessage)
+	}
+	if n := r.proxy.Stats().Rejected; n != 2 {
+		t.Errorf("%d requests were refused, want 2", n)
 	}
 	if n := len(o.requests); n != 0 {
 		t.Errorf("the origin got %d requests", n)

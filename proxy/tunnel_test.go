@@ -392,3 +392,31 @@ func TestConnectAllowed(t *testing.T) {
 		r.wantOK()
 	})
 }
+
+// A request hidden behind a CONNECT must not reach anybody: the connection
+// that carried a refused one is not used again.
+func TestConnectIsNotPooled(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		origin := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream), proxytest.Status(403), proxytest.Body("no"))
+		r := newRig(t, m, proxy.Config{Downstream: proxy.Downstream{AllowConnect: true}}, to(origin))
+		r.Do("CONNECT b.test:443 HTTP/1.1\r\nHost: b.test:443\r\n\r\n").Check(t, 403, "no")
+		r.wantOK()
+		if idle := r.proxy.Connector().Stats().Idle; idle != 0 {
+			t.Errorf("%d connections kept, want none", idle)
+		}
+	})
+}
+
+// A CONNECT names one host, whatever its Host field says.
+func TestConnectHost(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		h := to(proxytest.NewOrigin(t, proxytest.Speak(m.Upstream)))
+		h.RequestFilter = func(s *proxy.Session, _ *none) (bool, error) {
+			return true, s.Respond(403, s.Request().Host()+" "+s.Request().Target)
+		}
+		r := newRig(t, m, proxy.Config{Downstream: proxy.Downstream{AllowConnect: true}}, h)
+		r.Do("CONNECT internal.test:22 HTTP/1.1\r\nHost: allowed.test:443\r\n\r\n").Check(t, 403, "internal.test:22 internal.test:22")
+	})
+}

@@ -15,11 +15,18 @@ import (
 )
 
 // belay returns a rig with a proxy that is configured by nothing but its peer.
-func belay(t *testing.T, origin string) Rig {
+func belay(t *testing.T, origin string) Rig { return belayWith(t, origin, proxy.Config{}) }
+
+// belayTunnels lets CONNECT pass.
+func belayTunnels(t *testing.T, origin string) Rig {
+	return belayWith(t, origin, proxy.Config{Downstream: proxy.Downstream{AllowConnect: true}})
+}
+
+func belayWith(t *testing.T, origin string, cfg proxy.Config) Rig {
 	t.Helper()
 	peer := &upstream.Peer{Addr: origin}
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	p, err := proxy.New(proxy.Config{Logger: logger}, proxy.Hooks[struct{}]{
+	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	p, err := proxy.New(cfg, proxy.Hooks[struct{}]{
 		UpstreamPeer: func(*proxy.Session, *struct{}) (*upstream.Peer, error) { return peer, nil },
 	})
 	if err != nil {
@@ -35,4 +42,5 @@ func belay(t *testing.T, origin string) Rig {
 }
 
 func TestRequests(t *testing.T)  { RunRequests(t, belay) }
+func TestConnects(t *testing.T)  { RunConnects(t, belayTunnels) }
 func TestResponses(t *testing.T) { RunResponses(t, belay) }

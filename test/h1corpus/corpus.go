@@ -64,6 +64,9 @@ func Requests() []Case {
 		expect, upgrades, connections, sequences, http10, limits())
 }
 
+// Connects returns the cases for a proxy that lets CONNECT pass.
+func Connects() []Case { return connects }
+
 // The start of most inputs, and what is hidden in some of them.
 const (
 	get      = "GET /a HTTP/1.1\r\nHost: a.test\r\n"

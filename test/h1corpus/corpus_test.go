@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 )
 
 func TestCorpusIsWellFormed(t *testing.T) {
-	requests, responses := Requests(), Responses()
+	requests, responses := slices.Concat(Requests(), Connects()), Responses()
 	if len(requests) < 400 || len(responses) < 80 {
 		t.Errorf("%d request and %d response cases, want at least 400 and 80", len(requests), len(responses))
 	}

@@ -48,6 +48,21 @@ var upgrades = []Case{
 	{ID: "UP-26", Class: "9112 3.2.3: CONNECT with absolute-form", Input: "CONNECT http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", Want: refuse(400, 405, 501)},
 }
 
+// A body has no meaning in a CONNECT. An origin that ignores its length takes
+// it for the next request, so none may reach one.
+var connects = []Case{
+	{ID: "CO-01", Class: "9110 9.3.6: with Content-Length", Input: "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nContent-Length: 38\r\n\r\n" + hidden, Want: reject(400)},
+	{ID: "CO-02", Class: "9110 9.3.6: with chunks", Input: "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nTransfer-Encoding: chunked" + plain, Want: reject(400)},
+	{ID: "CO-03", Class: "9110 9.3.6: with Content-Length 0", Input: "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nContent-Length: 0\r\n\r\n" + hidden, Want: reject(400)},
+	{ID: "CO-04", Class: "9110 9.3.6: with Content-Length in HTTP/1.0", Input: "CONNECT a.test:443 HTTP/1.0\r\nContent-Length: 38\r\n\r\n" + hidden, Want: reject(400)},
+	{ID: "CO-05", Class: "9112 6.3: with both", Input: "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nContent-Length: 5\r\nTransfer-Encoding: chunked" + plain, Want: reject(400)},
+	{ID: "CO-06", Class: "9112 3.2.3: without port", Input: "CONNECT a.test HTTP/1.1\r\nHost: a.test\r\n\r\n", Want: reject(400)},
+	{ID: "CO-07", Class: "9112 3.2.3: with a path", Input: "CONNECT /a HTTP/1.1\r\nHost: a.test\r\n\r\n", Want: reject(400)},
+	{ID: "CO-08", Class: "9112 3.2.3: with absolute-form", Input: "CONNECT http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", Want: reject(400)},
+	{ID: "CO-09", Class: "9112 3.2: two Hosts", Input: "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\nHost: b.test:443\r\n\r\n", Want: reject(400)},
+	{ID: "CO-10", Class: "9112 3.2: no Host", Input: "CONNECT a.test:443 HTTP/1.1\r\n\r\n", Want: reject(400)},
+}
+
 var connections = []Case{
 	{ID: "CN-01", Class: "9110 7.6.1: nominated", Input: get + "Connection: X-A\r\nX-A: b\r\nX-C: d\r\n\r\n", Want: one(gets("/a").lacks("X-A").has("X-C: d"))},
 	{ID: "CN-02", Class: "9110 7.6.1: nominated behind the field", Input: get + "X-A: b\r\nConnection: keep-alive, x-a\r\n\r\n", Want: one(gets("/a").lacks("X-A"))},

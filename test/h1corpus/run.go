@@ -35,11 +35,20 @@ type Rig struct {
 	Stop func()
 }
 
-// RunRequests runs the request cases, each with each delivery, as parallel
+// RunRequests runs the cases of [Requests], each with each delivery, as parallel
 // subtests. newRig makes a proxy in front of the origin at the given address
 // for one of them.
 func RunRequests(t *testing.T, newRig func(t *testing.T, origin string) Rig) {
-	for _, c := range Requests() {
+	runCases(t, Requests(), newRig)
+}
+
+// RunConnects runs the cases of [Connects] as RunRequests does.
+func RunConnects(t *testing.T, newRig func(t *testing.T, origin string) Rig) {
+	runCases(t, Connects(), newRig)
+}
+
+func runCases(t *testing.T, cases []Case, newRig func(t *testing.T, origin string) Rig) {
+	for _, c := range cases {
 		for _, d := range Deliveries {
 			t.Run(c.ID+"/"+string(d), func(t *testing.T) {
 				t.Parallel()
