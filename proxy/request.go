@@ -115,13 +115,32 @@ func isXForwarded(name string) bool {
 }
 
 // cleanTrailers removes from the trailers of a request what the client may
-// not say in its head either: an origin may merge the two.
+// not say in its head either, and what the head for the peer says already, be
+// it the client's or set by a hook: an origin may merge the two (RFC 9110
+// section 6.5.1).
 func (x *exchange) cleanTrailers(t *header.Fields) {
 	trusted := x.trusted()
+	var names []string
+	if x.down.Nominates() {
+		names = nominated(&x.down.Request().Fields)
+	}
 	t.DelFunc(func(f header.Field) bool {
-		return isHopByHop(f.Name) || isTwin(f.Name) || !trusted &&
+		return isHopByHop(f.Name) || isTwin(f.Name) || header.EqualName(f.Name, "Via") ||
+			contains(names, f.Name) || hasTwin(&x.head.Fields, f.Name) || !trusted &&
 			(isXForwarded(f.Name) || header.EqualName(f.Name, "Forwarded") || header.EqualName(f.Name, "X-Real-IP"))
 	})
+}
+
+// hasTwin reports whether fields has name or a name that some origins take for
+// the same.
+func hasTwin(fields *header.Fields, name string) bool {
+	folded := folding.Replace(name)
+	for i := range fields.Len() {
+		if header.EqualName(folding.Replace(fields.At(i).Name), folded) {
+			return true
+		}
+	}
+	return false
 }
 
 // isHopByHop reports whether a field is meant for one connection (RFC 9110
@@ -181,9 +200,12 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-// guardedNames are the fields that the proxy sets or trusts. Origins that map
-// "-" and "_" (as CGI does) or "." to the same character would take a twin for
-// the real one.
+// folding maps what some origins take for the same in names: "-" and "_" (as
+// CGI does), or ".".
+var folding = strings.NewReplacer("_", "-", ".", "-")
+
+// guardedNames are the fields that the proxy sets or trusts. Some origins would
+// take a twin for the real one.
 var guardedNames = [...]string{
 	"Connection", "Content-Length", "Expect", "Forwarded", "Host", "Keep-Alive", "Proxy-Connection", "TE", "Trailer",
 	"Transfer-Encoding", "Upgrade", "Via", "X-Real-IP",
@@ -195,7 +217,7 @@ func isTwin(name string) bool {
 	if strings.IndexByte(name, '_') < 0 && strings.IndexByte(name, '.') < 0 {
 		return false
 	}
-	folded := strings.NewReplacer("_", "-", ".", "-").Replace(name)
+	folded := folding.Replace(name)
 	for _, g := range guardedNames {
 		if header.EqualName(folded, g) {
 			return true

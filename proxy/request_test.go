@@ -217,3 +217,35 @@ func TestRequestTrailers(t *testing.T) {
 		r.wantOK()
 	})
 }
+
+// A trailer cannot replace what the head says: a field that a hook has set, or
+// that the proxy has made.
+func TestRequestTrailersForgeNothing(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		origin := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream))
+		h := to(origin)
+		h.UpstreamRequestFilter = func(_ *proxy.Session, _ *none, head *header.Request) error {
+			head.Fields.Set("X-User", "guest")
+			return nil
+		}
+		r := newRig(t, m, proxy.Config{}, h)
+		const head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: Mine\r\nTold: 1\r\n"
+		const end = "\r\n0\r\nx-user: admin\r\nX_User: admin\r\nX.User: admin\r\nVia: 1.1 x\r\nMine: 1\r\nTold: 2\r\nSum: 1f\r\n\r\n"
+		// In one piece and while it is still arriving.
+		r.Do(head+"\r\n3\r\nabc"+end).Check(t, 200, "")
+		conn := r.Dial()
+		must(t, conn.Send(head+"\r\n3\r\nabc"))
+		origin.WaitRequests(1)
+		must(t, conn.Send(end))
+		conn.Response("POST").Check(t, 200, "")
+		for _, req := range origin.WaitRequests(2) {
+			if got, want := req.Trailers.String(), "Sum: 1f\n"; got != want {
+				t.Errorf("trailers %q, want %q", got, want)
+			}
+			if got := req.Fields.Get("X-User"); got != "guest" {
+				t.Errorf("X-User = %q, want guest", got)
+			}
+		}
+	})
+}

@@ -1,0 +1,36 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package matrix
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxytest"
+)
+
+// A trailer cannot replace a field that a hook has set.
+func TestTrailersForgeNothing(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+			_, _ = io.Copy(io.Discard, req.Body)
+			_, _ = fmt.Fprint(w, req.Header["X-User"], describe(req.Trailer, "X-User", "X_user", "Via", "Sum"))
+		})
+		h := toPeers(o.peer())
+		h.UpstreamRequestFilter = func(_ *proxy.Session, _ *none, head *header.Request) error {
+			head.Fields.Set("X-User", "guest")
+			return nil
+		}
+		r := newRigWith(t, m, proxy.Config{}, h)
+		req := r.request("POST", "/", io.MultiReader(strings.NewReader("data")))
+		req.Trailer = http.Header{"X-User": {"admin"}, "X_user": {"admin"}, "Via": {"1.1 x"}, "Sum": {"1f"}}
+		r.do(req).want(t, 200, `[guest]X-User=[] X_user=[] Via=[] Sum=["1f"]`)
+		r.wantAttempts(1)
+	})
+}
