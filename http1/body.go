@@ -31,8 +31,8 @@ type bodyReader struct {
 	done     bool  // the end has been read
 	left     int64 // of the body (fixed) or of the chunk
 	state    chunkState
-	ext      int // bytes of chunk extensions so far
-	scanned  int // of the trailers
+	excess   int64 // bytes of chunk extensions beyond what the data allows
+	scanned  int   // of the trailers
 	received int64
 	trailers header.Fields
 }
@@ -53,7 +53,7 @@ func (b *bodyReader) start(kind bodyKind, length int64) {
 	b.done = kind == bodyNone || kind == bodyFixed && length == 0
 	b.left = length
 	b.state = chunkSize
-	b.ext, b.scanned, b.received = 0, 0, 0
+	b.excess, b.scanned, b.received = 0, 0, 0
 	b.trailers.Reset()
 	if kind == bodyChunked {
 		b.left = 0
@@ -139,12 +139,16 @@ func (b *bodyReader) takeChunked() (piece []byte, err error) {
 	for {
 		switch b.state {
 		case chunkSize:
-			size, ext, n, err := consumeChunkSize(b.in.unread(), b.lim.MaxChunkExtBytes-b.ext)
+			size, ext, n, err := consumeChunkSize(b.in.unread(), b.lim.MaxChunkExtBytes)
 			if n == 0 || err != nil {
 				return piece, late(piece, err)
 			}
+			excess := max(b.excess+int64(ext)-allowedExt(size), 0)
+			if excess > 2*int64(b.lim.MaxChunkExtBytes) {
+				return piece, late(piece, errChunkExt)
+			}
 			b.in.skip(n)
-			b.ext += ext
+			b.excess = excess
 			b.left = size
 			b.state = chunkData
 			if size == 0 {

@@ -130,9 +130,19 @@ func TestBodyReaderLimits(t *testing.T) {
 		in   string
 		want decoded
 	}{
-		{"extensions, most", chunk(60) + chunk(40) + "0\r\n\r\n", decoded{body: "xx"}},
-		{"extensions, one more", chunk(60) + chunk(41) + "0\r\n\r\n", decoded{body: "x", class: "malformed"}},
-		{"extensions, at the last chunk", chunk(100) + "0;\r\n\r\n", decoded{body: "x", class: "malformed"}},
+		{"extension, most", chunk(100) + "0\r\n\r\n", decoded{body: "x"}},
+		{"extension, one more", chunk(101) + "0\r\n\r\n", decoded{class: "malformed"}},
+		{"last extension, most", "0" + strings.Repeat(";", 100) + "\r\n\r\n", decoded{}},
+		{"last extension, one more", "0" + strings.Repeat(";", 101) + "\r\n\r\n", decoded{class: "malformed"}},
+		// 100 - 16 - 2 of each count.
+		{"extensions, most", chunk(100) + chunk(100) + chunk(54) + "0\r\n\r\n", decoded{body: "xxx"}},
+		{"extensions, one more", chunk(100) + chunk(100) + chunk(55) + "0\r\n\r\n", decoded{body: "xx", class: "malformed"}},
+		{"extensions, most at the last chunk", chunk(100) + chunk(100) + "0" + strings.Repeat(";", 52) + "\r\n\r\n", decoded{body: "xx"}},
+		{"extensions, one more at the last chunk", chunk(100) + chunk(100) + "0" + strings.Repeat(";", 53) + "\r\n\r\n", decoded{body: "xx", class: "malformed"}},
+		// What is small beside the data does not add up, nor is it saved up.
+		{"extensions, many", strings.Repeat(chunk(18), 1000) + "0\r\n\r\n", decoded{body: strings.Repeat("x", 1000)}},
+		{"extensions, none saved up", strings.Repeat(chunk(0), 1000) + chunk(100) + chunk(100) + chunk(55) + "0\r\n\r\n", decoded{body: strings.Repeat("x", 1002), class: "malformed"}},
+		{"extensions, of large chunks", strings.Repeat("20;"+strings.Repeat("s", 79)+"\r\n"+strings.Repeat("x", 32)+"\r\n", 100) + "0\r\n\r\n", decoded{body: strings.Repeat("x", 3200)}},
 		{"trailers, most", "0\r\nA: " + strings.Repeat("x", 43) + "\r\n\r\n", decoded{trailers: "A: " + strings.Repeat("x", 43) + "\n"}},
 		{"trailers, one more", "0\r\nA: " + strings.Repeat("x", 44) + "\r\n\r\n", decoded{class: "malformed"}},
 		{"trailers without end", "0\r\n" + strings.Repeat("x", 1000), decoded{class: "malformed"}},

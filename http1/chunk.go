@@ -22,7 +22,7 @@ const maxChunkDigits = 15
 // of bytes of extensions and the number of bytes taken: 0 if b does not yet
 // hold the whole line. Extensions are skipped, but not unread: a bare CR or
 // LF in one, even inside quotes, is how requests are hidden in them. maxExt
-// is how many bytes of extensions may still come.
+// is how many bytes of extensions there may be.
 func consumeChunkSize(b []byte, maxExt int) (size int64, ext, n int, err error) {
 	digits := 0
 	for digits < len(b) {
@@ -67,6 +67,11 @@ func consumeChunkSize(b []byte, maxExt int) (size int64, ext, n int, err error) 
 	}
 	return size, ext, end + 2, nil
 }
+
+// allowedExt returns how many bytes of extensions a chunk of size bytes may
+// have without counting against the limit of the whole body (RFC 9112 section
+// 7.1.1).
+func allowedExt(size int64) int64 { return 16 + 2*size }
 
 func hexDigit(c byte) int {
 	switch {

@@ -25,8 +25,10 @@ type Limits struct {
 	// RFC 9112 section 3 asks for at least 8000.
 	MaxTargetBytes int
 
-	// MaxChunkExtBytes limits the chunk extensions of one body together, in
-	// bytes. Zero means 8 KiB.
+	// MaxChunkExtBytes limits the chunk extensions of one chunk, in bytes.
+	// All those of a body together may be twice as large, not counting of
+	// each chunk what is no more than twice its data and 16 bytes: signatures
+	// on large chunks pass however long the body is. Zero means 8 KiB.
 	MaxChunkExtBytes int
 
 	// MaxTrailerBytes limits the trailers of one body, in bytes. Zero means

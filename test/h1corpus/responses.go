@@ -223,8 +223,8 @@ func responseLimits() []ResponseCase {
 		{ID: "RS-122", Class: "limit: head of 256 KiB", Answer: filled(okHead, "X-A", rest, 256<<10) + "hello", Want: badGateway()},
 		{ID: "RS-123", Class: "limit: most fields", Answer: okHead + fieldLines(maxFields-1) + rest[2:] + "hello", Want: whole("hello", MustReuse)},
 		{ID: "RS-124", Class: "limit: one field too many", Answer: okHead + fieldLines(maxFields) + rest[2:] + "hello", Want: badGateway()},
-		{ID: "RS-125", Class: "limit: most bytes of chunk extensions", Answer: okChunked + extended(64, maxChunkExtBytes/64), Want: whole(strings.Repeat("x", 64), MustReuse)},
-		{ID: "RS-126", Class: "limit: chunk extensions too large", Answer: okChunked + extended(64, maxChunkExtBytes/64+1), Want: cutOff()},
+		{ID: "RS-125", Class: "limit: most bytes of chunk extensions", Answer: okChunked + extended(64, 18+2*maxChunkExtBytes/64), Want: whole(strings.Repeat("x", 64), MustReuse)},
+		{ID: "RS-126", Class: "limit: chunk extensions too large", Answer: okChunked + extended(64, 18+2*maxChunkExtBytes/64+1), Want: cutOff()},
 		{ID: "RS-127", Class: "limit: largest trailers", Answer: trailed(maxTrailerBytes), Want: whole("hello", MustReuse)},
 		{ID: "RS-128", Class: "limit: trailers one byte too large", Answer: trailed(maxTrailerBytes + 1), Want: cutOff()},
 	}
