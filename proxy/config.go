@@ -82,6 +82,11 @@ type Downstream struct {
 	// AllowConnect passes CONNECT requests on to the peer and tunnels after
 	// a successful answer. Otherwise they are answered with 405.
 	AllowConnect bool
+
+	// AllowTrace passes TRACE requests on, or answers them here if their
+	// Max-Forwards says so. Otherwise they are answered with 405: a TRACE
+	// shows what the proxies on the way have added.
+	AllowTrace bool
 }
 
 // Forwarding says what a peer is told about the client. By default it gets

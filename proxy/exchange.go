@@ -140,6 +140,11 @@ func (x *exchange) filterRequest() (done bool, err error) {
 			return false, err
 		}
 	}
+	if req.Method == "TRACE" {
+		if err := x.traceRefused(); err != nil {
+			return false, err
+		}
+	}
 	if f := x.phases.earlyRequestFilter; f != nil {
 		if err := f(s); err != nil {
 			return false, hookError("EarlyRequestFilter", err)
@@ -161,7 +166,7 @@ func (x *exchange) filterRequest() (done bool, err error) {
 			return true, nil
 		}
 	}
-	return false, nil
+	return x.lastStop()
 }
 
 // checkConnect decides whether a CONNECT may go on. An extended one (RFC 8441)

@@ -26,6 +26,9 @@ var errConnectProtocol = &proxyerr.Error{Source: proxyerr.Downstream, Op: "CONNE
 // meaning (RFC 9110 section 9.3.6) and no place in front of a tunnel.
 var errConnectContent = proxyerr.New(proxyerr.Downstream, proxyerr.BadMessage, "CONNECT", errors.New("request with content"))
 
+// allowedMethods is the Allow field of the proxy's own answers.
+const allowedMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"
+
 // StatusOf returns the status code with which a request that failed with err
 // is answered, or 0 if there is nobody left to answer.
 func StatusOf(err error) int {
@@ -63,7 +66,7 @@ func DefaultResponder(s *Session, status int, _ error) error {
 	}
 	fields := []string{"Cache-Control", "no-store"}
 	if status == 405 {
-		fields = append(fields, "Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH")
+		fields = append(fields, "Allow", allowedMethods)
 	}
 	return s.Respond(status, strconv.Itoa(status)+" "+text+"\n", fields...)
 }

@@ -32,6 +32,7 @@ func (x *exchange) makeHead() error {
 	c.copy(&head.Fields, &req.Fields)
 	x.trailersOK = c.trailersOK
 	x.makeUpgrade(head)
+	countForward(head)
 	x.addForwarding(head, c.trusted)
 	if f := x.phases.upstreamRequestFilter; f != nil {
 		if err := f(&x.session, head); err != nil {

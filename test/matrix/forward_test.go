@@ -34,3 +34,19 @@ func TestTrailersForgeNothing(t *testing.T) {
 		r.wantAttempts(1)
 	})
 }
+
+// OPTIONS is counted down and answered when it may go no further; TRACE is
+// refused.
+func TestMaxForwards(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
+			_, _ = io.WriteString(w, req.Header.Get("Max-Forwards"))
+		})
+		r.do(r.request("OPTIONS", "/", nil, "Max-Forwards", "3")).want(t, 200, "2")
+		r.do(r.request("OPTIONS", "/", nil, "Max-Forwards", "0")).want(t, 200, "")
+		r.do(r.request("TRACE", "/", nil)).wantStatus(t, 405)
+		if n := o.requests.Load(); n != 1 {
+			t.Errorf("the origin got %d requests, want 1", n)
+		}
+	})
+}
