@@ -5,10 +5,12 @@ package http1
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/internal/bytebuf"
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // bodyKind is how the end of a body is found.
@@ -26,6 +28,8 @@ type bodyReader struct {
 	in      *input
 	lim     *Limits
 	timeout time.Duration // for each wait
+	pace    netio.Pace
+	lenient atomic.Bool // pace does not count any more; set from any goroutine
 
 	kind     bodyKind
 	done     bool  // the end has been read
@@ -98,13 +102,27 @@ func (b *bodyReader) next() (piece []byte, last bool, err error) {
 	return nil, true, nil
 }
 
-// wait receives more. Bodies that do not end soon get a large buffer.
+// wait receives more, at least at the pace that is asked for. Bodies that do
+// not end soon get a large buffer.
 func (b *bodyReader) wait() error {
 	size := bytebuf.Medium
 	if b.received > bytebuf.Medium || b.kind != bodyChunked && (b.kind == bodyUntilClose || b.left > bytebuf.Medium) {
 		size = bytebuf.Large
 	}
-	return b.in.recvWait(size, b.timeout)
+	if !b.pace.Active() || b.lenient.Load() {
+		return b.in.recvWait(size, b.timeout)
+	}
+	if !b.pace.MayWait() {
+		return netio.ErrTooSlow
+	}
+	had := len(b.in.unread())
+	start := netio.Now()
+	err := b.in.recvWait(size, b.timeout)
+	if had > 0 || b.received > 0 { // until then the client may wait for a 100
+		b.pace.Waited(netio.Now().Sub(start))
+	}
+	b.pace.Moved(len(b.in.unread()) - had)
+	return err
 }
 
 // take returns a piece of what is buffered, empty if there is none.

@@ -83,6 +83,20 @@ type ServerConfig struct {
 	// response. Zero means 60 seconds; negative means no limit.
 	WriteTimeout time.Duration
 
+	// MinBodyRate is how many bytes per second of a request body have to come
+	// on average. Only the time that is spent waiting for the client counts,
+	// from the first byte of the body to the head of the response. There are
+	// 5 seconds of grace, and what has come is good for a minute at most. A
+	// client that is slower is answered with 408. Zero means 240; negative
+	// means no limit.
+	MinBodyRate int
+
+	// MinSendRate is likewise how many bytes per second of responses the
+	// client has to take while the connection waits for it, with a minute of
+	// grace. One that is slower is disconnected. Tunnels may be as slow as
+	// they like. Zero means 240; negative means no limit.
+	MinSendRate int
+
 	// DrainTimeout bounds the reading of what the client is still sending
 	// when the connection is about to be closed, so that the response is not
 	// lost to a reset. Zero means 1 second; negative means that nothing is
@@ -117,6 +131,24 @@ type ServerConfig struct {
 	Patience func() time.Duration
 }
 
+// StreamLimits change limits of a ServerConfig for one request. Zero leaves
+// what is configured; negative means what it means there.
+type StreamLimits struct {
+	BodyTimeout  time.Duration
+	MinBodyRate  int
+	WriteTimeout time.Duration
+	MinSendRate  int
+	DrainTimeout time.Duration // after the response to this request
+	IdleTimeout  time.Duration // until the next request
+}
+
+// How long a client may be slower than MinBodyRate and MinSendRate. A client
+// that takes nothing for a while is the business of WriteTimeout.
+const (
+	bodyGrace = 5 * time.Second
+	sendGrace = time.Minute
+)
+
 // WithDefaults returns c with every zero field replaced by its default.
 func (c ServerConfig) WithDefaults() ServerConfig {
 	c.Limits = c.Limits.withDefaults()
@@ -124,6 +156,8 @@ func (c ServerConfig) WithDefaults() ServerConfig {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
+	c.MinBodyRate = cmp.Or(c.MinBodyRate, 240)
+	c.MinSendRate = cmp.Or(c.MinSendRate, 240)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, time.Second)
 	c.MaxDrainBytes = cmp.Or(c.MaxDrainBytes, 64<<10)
 	if c.Draining == nil {

@@ -33,6 +33,10 @@ type ServerConn struct {
 	early     []byte    // see Preface
 	leaveBy   time.Time // end of a drained connection that waits for one more request
 
+	// As configured, unless the current or last request has its own.
+	idleTimeout, drainTimeout time.Duration
+	ownLimits                 bool // it has
+
 	state    atomic.Int32
 	draining atomic.Bool
 }
@@ -68,7 +72,16 @@ const freshGrace = time.Second
 func NewServerConn(nc net.Conn, cfg *ServerConfig, handle func(*ServerStream)) *ServerConn {
 	c := &ServerConn{cfg: cfg, io: netio.New(nc), handle: handle}
 	c.in.conn = c.io
+	c.setDefaultLimits()
 	return c
+}
+
+// setDefaultLimits makes the limits of the connection those of its
+// configuration.
+func (c *ServerConn) setDefaultLimits() {
+	c.ownLimits = false
+	c.idleTimeout, c.drainTimeout = c.cfg.IdleTimeout, c.cfg.DrainTimeout
+	c.io.SetWritePace(netio.NewPace(c.cfg.MinSendRate, sendGrace))
 }
 
 // NetConn returns the underlying connection.
@@ -269,7 +282,7 @@ func (c *ServerConn) armIdle(now time.Time) {
 // idleLimit returns how long the connection may stay without a byte of a
 // request. Zero means for ever.
 func (c *ServerConn) idleLimit() time.Duration {
-	limit := c.cfg.IdleTimeout
+	limit := c.idleTimeout
 	if c.served == 0 {
 		limit = c.cfg.HeadTimeout
 	}
@@ -430,11 +443,11 @@ func (c *ServerConn) close() {
 // bounded time: closing a socket with unread data resets the connection, and
 // the reset can overtake the answer (RFC 9112 section 9.6).
 func (c *ServerConn) linger() {
-	if c.cfg.DrainTimeout <= 0 || c.io.CloseWrite() != nil {
+	if c.drainTimeout <= 0 || c.io.CloseWrite() != nil {
 		return
 	}
 	c.io.Resume()
-	c.io.ArmRead(netio.Now().Add(c.cfg.DrainTimeout))
+	c.io.ArmRead(netio.Now().Add(c.drainTimeout))
 	for total := int64(0); total < c.cfg.MaxDrainBytes; {
 		c.in.r, c.in.w = 0, 0
 		if c.in.recv(bytebuf.Medium) != nil {
@@ -447,13 +460,13 @@ func (c *ServerConn) linger() {
 // drainBody reads what is left of the request body, within limits. It reports
 // whether the connection can take another request.
 func (c *ServerConn) drainBody(b *bodyReader) bool {
-	if c.cfg.DrainTimeout <= 0 || b.kind == bodyFixed && b.left > c.cfg.MaxDrainBytes {
+	if c.drainTimeout <= 0 || b.kind == bodyFixed && b.left > c.cfg.MaxDrainBytes {
 		return false
 	}
 	if c.io.Interrupted() {
 		c.io.Resume()
 	}
-	deadline := netio.Now().Add(c.cfg.DrainTimeout)
+	deadline := netio.Now().Add(c.drainTimeout)
 	for read := int64(0); read <= c.cfg.MaxDrainBytes; {
 		b.timeout = time.Until(deadline)
 		if b.timeout <= 0 {

@@ -316,7 +316,7 @@ func TestServerConnBodyTimeout(t *testing.T) {
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
 			client, server := net.Pipe()
-			cfg := ServerConfig{BodyTimeout: tt.timeout, DrainTimeout: -1}.WithDefaults()
+			cfg := ServerConfig{BodyTimeout: tt.timeout, MinBodyRate: -1, DrainTimeout: -1}.WithDefaults()
 			var err error
 			var body []byte
 			var wg sync.WaitGroup

@@ -4,6 +4,7 @@
 package http1
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"sync"
@@ -63,11 +64,32 @@ func (s *ServerStream) begin() {
 	}
 	s.body.start(kind, s.req.Length)
 	s.body.timeout = s.conn.cfg.BodyTimeout
+	s.body.pace = netio.NewPace(s.conn.cfg.MinBodyRate, bodyGrace)
 	s.arrived.Store(s.body.complete())
 	s.out.timeout = s.conn.cfg.WriteTimeout
+	if s.conn.ownLimits {
+		s.conn.setDefaultLimits()
+	}
 	s.keepAlive = s.fr.persistent(s.req.Proto)
 	if limit := s.conn.cfg.MaxRequests; limit > 0 && s.conn.served+1 >= limit {
 		s.keepAlive = false
+	}
+}
+
+// SetLimits changes limits for this request. It must not be called while
+// another goroutine reads the body or writes the response.
+func (s *ServerStream) SetLimits(l StreamLimits) {
+	c := s.conn
+	c.ownLimits = true
+	s.body.timeout = cmp.Or(l.BodyTimeout, s.body.timeout)
+	s.out.timeout = cmp.Or(l.WriteTimeout, s.out.timeout)
+	c.drainTimeout = cmp.Or(l.DrainTimeout, c.drainTimeout)
+	c.idleTimeout = cmp.Or(l.IdleTimeout, c.idleTimeout)
+	if l.MinBodyRate != 0 {
+		s.body.pace = netio.NewPace(l.MinBodyRate, bodyGrace)
+	}
+	if l.MinSendRate != 0 {
+		c.io.SetWritePace(netio.NewPace(l.MinSendRate, sendGrace))
 	}
 }
 
@@ -145,6 +167,8 @@ func (s *ServerStream) readError(err error) error {
 		e.Kind, e.Status = proxyerr.BadMessage, pe.status
 	} else if err == errTimeout {
 		e.Kind, e.Status, e.Err = proxyerr.ReadTimeout, 408, nil
+	} else if errors.Is(err, netio.ErrTooSlow) {
+		e.Kind, e.Status = proxyerr.ReadTimeout, 408
 	} else if netio.IsClosed(err) || err == io.ErrUnexpectedEOF {
 		e.Kind = proxyerr.ConnClosed
 	}
@@ -184,6 +208,9 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 		return s.writeInformational(res)
 	}
 	s.headSent = true
+	if !s.arrived.Load() {
+		s.body.lenient.Store(true)
+	}
 	kind, length := s.framing(res, last)
 	if s.conn.draining.Load() || s.conn.cfg.Draining() || kind == bodyUntilClose || !s.arrived.Load() ||
 		s.req.Method == "CONNECT" && res.Status >= 300 {
@@ -299,7 +326,9 @@ func (s *ServerStream) flushError(err error) error {
 		return err
 	}
 	e := &proxyerr.Error{Source: proxyerr.Downstream, Op: "write response", Kind: proxyerr.WriteFailed, Err: err}
-	if netio.IsTimeout(err) {
+	if errors.Is(err, netio.ErrTooSlow) {
+		e.Kind = proxyerr.WriteTimeout
+	} else if netio.IsTimeout(err) {
 		e.Kind, e.Err = proxyerr.WriteTimeout, nil
 	} else if netio.IsClosed(err) {
 		e.Kind = proxyerr.ConnClosed
@@ -325,6 +354,7 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 		return nil, nil, err
 	}
 	s.tunneled = true
+	s.conn.io.SetWritePace(netio.Pace{})
 	s.conn.io.ArmRead(time.Time{})
 	early = s.conn.in.unread()
 	s.conn.in.skip(len(early))
@@ -338,6 +368,8 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 // returns.
 func (s *ServerStream) StartTunnel(idle time.Duration) error {
 	s.tunneled = true
+	s.conn.io.SetWritePace(netio.Pace{})
+	s.body.lenient.Store(true)
 	s.body.start(bodyUntilClose, 0)
 	s.body.timeout = idle
 	err := s.Flush()

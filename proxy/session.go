@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
 	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/upstream"
 )
@@ -63,6 +64,17 @@ func (s *Session) Draining() bool { return s.x.conn.front.draining.Load() }
 
 // CloseDownstream makes the client's connection end after this response.
 func (s *Session) CloseDownstream() { s.x.down.CloseAfter() }
+
+// SetLimits changes timeouts and minimum rates of the client's connection for
+// this request, and for the wait for the next one. Zero fields leave what is
+// configured. It is for hooks that run before the request is sent, up to
+// UpstreamRequestFilter, and has no effect later. The requests of an HTTP/2
+// connection share it: there it has no effect at all.
+func (s *Session) SetLimits(l http1.StreamLimits) {
+	if down, ok := s.x.down.(*http1.ServerStream); ok && s.x.uploading == nil && !s.Responded() {
+		down.SetLimits(l)
+	}
+}
 
 // Upgrade returns the protocols that the client offers to switch to, or "".
 func (s *Session) Upgrade() string { return s.x.down.Upgrade() }

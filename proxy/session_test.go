@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/proxytest"
@@ -285,5 +286,24 @@ func TestSessionFacts(t *testing.T) {
 		r.Get("/").Check(t, 200, "")
 		r.Do("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x/1, y\r\n\r\n").Check(t, 200, "x/1, y")
 		r.Do("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n").Check(t, 200, "")
+	})
+}
+
+// A program may give one request other limits.
+func TestSetLimits(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		h := to(proxytest.NewOrigin(t, proxytest.Speak(m.Upstream)))
+		h.RequestFilter = func(s *proxy.Session, _ *none) (bool, error) {
+			s.SetLimits(http1.StreamLimits{BodyTimeout: 50 * time.Millisecond})
+			return false, nil
+		}
+		r := newRig(t, m, proxy.Config{}, h)
+		conn := r.Dial()
+		must(t, conn.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx"))
+		if res := conn.Response("POST"); res.Status != 408 {
+			t.Errorf("got %v, want 408", res)
+		}
+		r.wantKind(proxyerr.ReadTimeout)
 	})
 }

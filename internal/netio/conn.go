@@ -46,6 +46,8 @@ type Conn struct {
 	writeTimeout time.Duration
 	writeArmed   atomic.Bool
 	writeErr     error
+	writePace    Pace
+	waitStart    time.Time          // of a wait for writing that is not over, zero if none
 	writeStep    func(uintptr) bool // c.writeSome, bound once
 }
 
@@ -90,7 +92,7 @@ func (c *Conn) attachTLS(t *Transport) {
 	c.raw = t.raw
 	c.step = c.loopStep
 	c.idleStep = func(fd uintptr) { c.idle = c.peek(fd) }
-	t.onFull = func() { c.armWrite(time.Duration(c.tlsTimeout.Load())) }
+	t.owner = c
 }
 
 // NetConn returns the wrapped connection.
@@ -222,6 +224,10 @@ func (c *Conn) Kill() {
 // Killed reports whether Kill has been called.
 func (c *Conn) Killed() bool { return c.killed.Load() }
 
+// SetWritePace makes writes fail with ErrTooSlow when the peer takes less than
+// p on average.
+func (c *Conn) SetWritePace(p Pace) { c.writePace = p }
+
 // Write writes a, b and c, as one segment where the system can. Each wait for
 // the peer to take more is bounded by timeout; zero and negative mean no
 // bound. On an error some bytes may have been written; n says how many.
@@ -246,6 +252,27 @@ func (c *Conn) Write(a, b, tail []byte, timeout time.Duration) (n int, err error
 		c.disarmWrite()
 	}
 	return n, err
+}
+
+// beginWait prepares for a wait until the peer takes more. It returns
+// ErrTooSlow if the peer has used up its time.
+func (c *Conn) beginWait(timeout time.Duration) error {
+	if c.writePace.Active() {
+		if !c.writePace.MayWait() {
+			return ErrTooSlow
+		}
+		c.waitStart = Now()
+	}
+	c.armWrite(timeout)
+	return nil
+}
+
+// endWait takes note of the end of such a wait, if there was one.
+func (c *Conn) endWait() {
+	if !c.waitStart.IsZero() {
+		c.writePace.Waited(Now().Sub(c.waitStart))
+		c.waitStart = time.Time{}
+	}
 }
 
 // armWrite sets the deadline of one wait for writing. Kill has the last word.
@@ -277,16 +304,20 @@ func (c *Conn) pendingBytes() int {
 
 // writeSome writes until nothing is pending. It returns false to wait.
 func (c *Conn) writeSome(fd uintptr) (done bool) {
+	c.endWait()
 	for c.pendingBytes() > 0 {
 		n, err := send(fd, &c.pending)
 		if err == ErrAgain {
-			c.armWrite(c.writeTimeout) // only a full socket buffer costs a deadline
-			return false
+			err = c.beginWait(c.writeTimeout) // only a full socket buffer costs a deadline
+			if err == nil {
+				return false
+			}
 		}
 		if err != nil {
 			c.writeErr = err
 			return true
 		}
+		c.writePace.Moved(n)
 		for i := range c.pending {
 			k := min(n, len(c.pending[i]))
 			c.pending[i] = c.pending[i][k:]
@@ -306,8 +337,12 @@ func (c *Conn) plainWrite(parts [3][]byte, timeout time.Duration) (n int, err er
 			if timeout <= 0 {
 				c.disarmWrite() // an earlier call had a bound
 			}
-			c.armWrite(timeout)
+			if err := c.beginWait(timeout); err != nil {
+				return n, err
+			}
 			k, err := c.nc.Write(p[:min(len(p), plainPiece)])
+			c.endWait()
+			c.writePace.Moved(k)
 			n += k
 			if err != nil {
 				return n, err

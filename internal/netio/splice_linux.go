@@ -67,16 +67,19 @@ func (c *Conn) spliceIn(p *pipe, n int) error {
 // spliceOut empties p into c.
 func (c *Conn) spliceOut(p *pipe, timeout time.Duration) (moved int64, err error) {
 	waitErr := c.raw.Write(func(fd uintptr) (done bool) {
+		c.endWait()
 		for p.held > 0 {
 			var n int
 			n, err = splice(p.r, int(fd), p.held)
 			if err == ErrAgain {
-				c.armWrite(timeout)
-				return false
+				if err = c.beginWait(timeout); err == nil {
+					return false
+				}
 			}
 			if err != nil {
 				return true
 			}
+			c.writePace.Moved(n)
 			p.held -= n
 			moved += int64(n)
 		}

@@ -203,3 +203,22 @@ func BenchmarkSplice(b *testing.B) {
 		}
 	}
 }
+
+// A destination that goes on taking a little is given up all the same.
+func TestSplicePace(t *testing.T) {
+	t.Parallel()
+	ch := newChain(t)
+	ch.dst.SetWritePace(NewPace(maxRate, 20*time.Millisecond))
+	takeSlowly(t, ch.sink)
+	go func() { // until the source is closed
+		for data := make([]byte, 1<<20); ; {
+			if _, err := ch.source.Write(data); err != nil {
+				return
+			}
+		}
+	}()
+	_, err := ch.splice(1<<40, patience)
+	if we, ok := errors.AsType[*SpliceWriteError](err); !ok || we.Err != ErrTooSlow {
+		t.Errorf("Splice = %v, want %v of the destination", err, ErrTooSlow)
+	}
+}

@@ -6,6 +6,7 @@ package netio
 import (
 	"net"
 	"syscall"
+	"time"
 )
 
 // A Transport is the socket below a TLS connection: what crypto/tls reads and
@@ -25,7 +26,7 @@ type Transport struct {
 
 	records recordCounter
 
-	onFull func() // called before a wait to write more; nil for nothing
+	owner *Conn // told of waits to write more; nil while there is none
 
 	// The state of one Write.
 	pending   [3][]byte
@@ -92,21 +93,33 @@ func (t *Transport) Write(p []byte) (n int, err error) {
 
 // writeSome writes until nothing is pending. It returns false to wait.
 func (t *Transport) writeSome(fd uintptr) (done bool) {
+	if t.owner != nil {
+		t.owner.endWait()
+	}
 	for len(t.pending[0]) > 0 {
 		n, err := send(fd, &t.pending)
 		if err == ErrAgain {
-			if t.onFull != nil {
-				t.onFull()
+			if err = t.beginWait(); err == nil {
+				return false
 			}
-			return false
 		}
 		if err != nil {
 			t.writeErr = err
 			return true
 		}
 		t.pending[0] = t.pending[0][n:]
+		if t.owner != nil {
+			t.owner.writePace.Moved(n)
+		}
 	}
 	return true
+}
+
+func (t *Transport) beginWait() error {
+	if t.owner == nil { // the handshake has deadlines of its own
+		return nil
+	}
+	return t.owner.beginWait(time.Duration(t.owner.tlsTimeout.Load()))
 }
 
 // closing reports whether what waits in the socket begins with the last thing
