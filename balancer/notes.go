@@ -5,7 +5,9 @@ package balancer
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -67,9 +69,15 @@ func (b *Balancer) tell(n note) {
 	} else {
 		b.cfg.Logger.Warn("backend is unhealthy", "backend", n.backend.Addr, "error", n.err)
 	}
-	if b.cfg.OnChange != nil {
-		b.cfg.OnChange(n.backend, n.healthy)
+	if b.cfg.OnChange == nil {
+		return
 	}
+	defer func() { // the backends behind this one are to be told of, too
+		if v := recover(); v != nil {
+			b.cfg.Logger.Error("panic in OnChange", "backend", n.backend.Addr, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
+	b.cfg.OnChange(n.backend, n.healthy)
 }
 
 // errorLog logs the failures of an action that is tried again and again, at

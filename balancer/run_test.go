@@ -123,6 +123,32 @@ func TestOnChange(t *testing.T) {
 	})
 }
 
+// A callback that panics ends neither the process nor the deliveries.
+func TestOnChangePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFaults()
+		var log bytes.Buffer
+		var got []bool
+		b := newTest(t, Config{Checker: f, Health: steady, Logger: slog.New(slog.NewTextHandler(&log, nil)), OnChange: func(_ Backend, healthy bool) {
+			got = append(got, healthy)
+			panic("bug")
+		}}, "a")
+		stop := run(t, b)
+		pass(100 * time.Millisecond)
+		for _, bad := range []string{"a", ""} {
+			f.set(bad)
+			pass(time.Second)
+		}
+		stop()
+		if want := []bool{false, true}; fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("OnChange heard %v, want %v", got, want)
+		}
+		if n := strings.Count(log.String(), "panic in OnChange"); n != 2 {
+			t.Errorf("%d panics logged, want 2:\n%s", n, &log)
+		}
+	})
+}
+
 // A callback that waits delays neither checks nor requests, and misses nothing.
 func TestOnChangeMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

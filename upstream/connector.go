@@ -249,9 +249,7 @@ func (c *Connector) Dial(ctx context.Context, p *Peer, watch http1.Watcher) (*Co
 // connected counts and reports a connection that has been made.
 func (c *Connector) connected(p *Peer, dialTime time.Duration) {
 	c.stats.dialed.Add(1)
-	if p.Tracer != nil {
-		p.Tracer.Connected(p, dialTime)
-	}
+	p.connected(dialTime)
 }
 
 // newConn returns a connection, newly dialed, that is ready for one request.
@@ -344,9 +342,7 @@ func (c *Conn) Discard() {
 func (c *Conn) disconnect() {
 	c.hurryClose()
 	c.ClientConn.Close()
-	if t := c.peer.Tracer; t != nil {
-		t.Disconnected(c.peer)
-	}
+	c.peer.disconnected()
 }
 
 // expired reports whether c has been in the pool for as long as it may.

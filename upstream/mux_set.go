@@ -139,9 +139,7 @@ func (s *muxSet) add(c *Connector, p *Peer, nc net.Conn, dialTime time.Duration,
 	cfg.ReadTimeout, cfg.WriteTimeout = c.cfg.ReadTimeout, c.cfg.WriteTimeout
 	cfg.OnClose = func(err error) {
 		s.remove(conn)
-		if p.Tracer != nil {
-			p.Tracer.Disconnected(p)
-		}
+		p.disconnected()
 		c.cfg.HTTP2.OnClose(err)
 	}
 	scheme := "http"

@@ -172,7 +172,8 @@ type ConnectProxy struct {
 }
 
 // A Tracer is told of the life of upstream connections. Its methods must not
-// block, and may be called from several goroutines.
+// block, and may be called from several goroutines. If one panics, that is
+// logged by slog.Default.
 type Tracer interface {
 	// Connected is called when a connection has been made.
 	Connected(p *Peer, took time.Duration)
