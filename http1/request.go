@@ -49,8 +49,8 @@ func consumeRequestHead(b []byte, scanned int, lim *Limits, req *header.Request,
 	if err := setHost(req, fr); err != nil {
 		return 0, err
 	}
-	if fr.expect != "" && !header.EqualName(fr.expect, "100-continue") {
-		return 0, errExpect
+	if fr.expect != "" && req.Proto == header.HTTP11 && !header.EqualName(fr.expect, "100-continue") {
+		return 0, errExpect // RFC 9110 section 10.1.1: in HTTP/1.0 it means nothing
 	}
 	return lead + n, nil
 }

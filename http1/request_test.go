@@ -48,6 +48,7 @@ func TestConsumeRequestHead(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / HTTP/1.1 0 Host: [::1]:80\n"},
 		{"GET / HTTP/1.1\r\nHost: a.b.:\r\n\r\n", "GET / HTTP/1.1 0 Host: a.b.:\n"},
 		// Expect.
+		{"GET / HTTP/1.0\r\nExpect: x\r\n\r\n", "GET / HTTP/1.0 0 Expect: x\n"},
 		{"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n", "GET / HTTP/1.1 0 Host: a\nExpect: 100-Continue\n"},
 	}
 	for _, tt := range tests {

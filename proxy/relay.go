@@ -30,14 +30,13 @@ func (x *exchange) relayResponse() error {
 	if x.phases.log != nil {
 		x.headAt = time.Now()
 	}
-	method := x.down.Request().Method
 	switch switched, err := x.switched(); {
 	case err != nil:
 		return err
 	case switched:
 		return x.tunnel()
 	}
-	hasBody := x.res.HasBody(method)
+	hasBody := x.responseHasBody()
 	if x.phases.upstreamResponseBodyFilter != nil || x.phases.responseBodyFilter != nil {
 		x.res.Length = header.UnknownLength // also of a body that only GET would show
 	}
@@ -50,6 +49,17 @@ func (x *exchange) relayResponse() error {
 		return err
 	}
 	return x.relayBody()
+}
+
+// responseHasBody reports whether the response has a body that is for the
+// client. A hook may have sent another method to the peer: the head of its
+// answer to HEAD then announces a body that neither comes nor is to come.
+func (x *exchange) responseHasBody() bool {
+	comes, wanted := x.res.HasBody(x.head.Method), x.res.HasBody(x.down.Request().Method)
+	if wanted && !comes {
+		x.res.Length = 0
+	}
+	return wanted && comes
 }
 
 // readHead sends what is pending of the request and reads the first head of

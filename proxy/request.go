@@ -4,6 +4,7 @@
 package proxy
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/belay-proxy/belay/header"
@@ -42,12 +43,29 @@ func (x *exchange) makeHead() error {
 			x.trailersOK = true
 		}
 		head.Fields.Del("TE") // made anew by the connection
+		if severalHosts(&head.Fields) {
+			return hookError("UpstreamRequestFilter", errSeveralHosts)
+		}
 	}
 	if !head.Fields.Has("Host") {
 		// Only a client of HTTP/1.0 may leave it out; we speak HTTP/1.1.
 		head.SetHost(x.peer.Authority())
 	}
 	return nil
+}
+
+// errSeveralHosts is the mistake of a hook that has called Add for Set: what
+// the peer would make of the request is anybody's guess.
+var errSeveralHosts = errors.New("several Host fields")
+
+func severalHosts(fields *header.Fields) bool {
+	hosts := 0
+	for i := range fields.Len() {
+		if name := fields.At(i).Name; len(name) == len("Host") && header.EqualName(name, "Host") {
+			hosts++
+		}
+	}
+	return hosts > 1
 }
 
 // A fieldCopier copies the fields of a request that go on to the peer.
@@ -83,7 +101,8 @@ func (c *fieldCopier) passes(name, value string) bool {
 		}
 	case len("Expect"):
 		if is("Expect") {
-			return !c.x.bodyReady && !c.x.down.BodyComplete() && c.x.replay.empty()
+			// From HTTP/1.0 it means nothing (RFC 9110 section 10.1.1).
+			return !c.x.bodyReady && !c.x.down.BodyComplete() && c.x.replay.empty() && c.x.down.Request().Proto != header.HTTP10
 		}
 	case len("Trailer"): // and Upgrade
 		if is("Upgrade") || is("Trailer") && c.x.head.Length >= 0 {

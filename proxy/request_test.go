@@ -152,6 +152,7 @@ func TestUpstreamRequestFilter(t *testing.T) {
 			}, status: 200, want: "GET / origin.test none "},
 			{name: "unknown length without a body", edit: func(h *header.Request) { h.Length = -1 }, status: 200, want: "GET / origin.test none "},
 			{name: "unknown length", edit: func(h *header.Request) { h.Length = -1 }, body: "abc", status: 200, want: "POST / origin.test chunked abc"},
+			{name: "a second host", edit: func(h *header.Request) { h.Fields.Add("host", "example.com") }, status: 500, kind: proxyerr.HookFailed},
 			{name: "line break in target", edit: func(h *header.Request) { h.Target = "/\r\nX: y" }, status: 500, kind: proxyerr.BadMessage},
 			{name: "space in target", edit: func(h *header.Request) { h.Target = "/ HTTP/1.1" }, status: 500, kind: proxyerr.BadMessage},
 			{name: "no method", edit: func(h *header.Request) { h.Method = "" }, status: 500, kind: proxyerr.BadMessage},
@@ -245,6 +246,52 @@ func TestRequestTrailersForgeNothing(t *testing.T) {
 			}
 			if got := req.Fields.Get("X-User"); got != "guest" {
 				t.Errorf("X-User = %q, want guest", got)
+			}
+		}
+	})
+}
+
+// A hook may send GET as HEAD and the other way round: the client gets what
+// its own method asks for.
+func TestMethodOfAnotherBody(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	filter := func(_ *proxy.Session, _ *none, piece []byte, _ bool) ([]byte, error) { return piece, nil }
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		for _, tt := range []struct{ method, sent, body string }{
+			{"GET", "HEAD", ""}, {"GET", "GET", "done"}, {"HEAD", "GET", ""}, {"HEAD", "HEAD", ""}, {"POST", "HEAD", ""},
+		} {
+			for _, filtered := range []bool{false, true} {
+				h := to(proxytest.NewOrigin(t, proxytest.Speak(m.Upstream), proxytest.Body("done")))
+				h.UpstreamRequestFilter = func(_ *proxy.Session, _ *none, head *header.Request) error {
+					head.Method = tt.sent
+					return nil
+				}
+				if filtered {
+					h.ResponseBodyFilter = filter
+				}
+				r := newRig(t, m, proxy.Config{}, h)
+				for range 2 { // the connection stays in step
+					r.Do(r.Request(tt.method, "/", "")).Check(t, 200, tt.body)
+					r.wantOK()
+				}
+			}
+		}
+	})
+}
+
+// An expectation in HTTP/1.0 means nothing (RFC 9110 section 10.1.1).
+func TestExpectationOfHTTP10(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		origin := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream))
+		r := newRig(t, m, proxy.Config{}, to(origin))
+		for i, value := range []string{"100-continue", "x"} {
+			conn := r.Dial()
+			must(t, conn.Send("POST / HTTP/1.0\r\nExpect: "+value+"\r\nContent-Length: 3\r\n\r\na"))
+			must(t, conn.Send("bc"))
+			conn.Response("POST").Check(t, 200, "")
+			if req := origin.WaitRequests(i + 1)[i]; req.Fields.Has("Expect") || req.Text() != "abc" {
+				t.Errorf("the origin got %q with %q", req.Head, req.Body)
 			}
 		}
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/proxytest"
 )
 
@@ -47,6 +48,45 @@ func TestMaxForwards(t *testing.T) {
 		r.do(r.request("TRACE", "/", nil)).wantStatus(t, 405)
 		if n := o.requests.Load(); n != 1 {
 			t.Errorf("the origin got %d requests, want 1", n)
+		}
+	})
+}
+
+// A hook may send GET as HEAD: there is no body then.
+func TestGetSentAsHead(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, "done") })
+		h := toPeers(o.peer())
+		h.UpstreamRequestFilter = func(s *proxy.Session, _ *none, head *header.Request) error {
+			head.Method = strings.TrimPrefix(head.Target, "/")
+			return nil
+		}
+		r := newRigWith(t, m, proxy.Config{}, h)
+		for range 2 {
+			r.get("/HEAD").want(t, 200, "")
+			r.wantAttempts(1)
+			r.do(r.request("HEAD", "/GET", nil)).want(t, 200, "")
+			r.wantAttempts(1)
+			r.get("/GET").want(t, 200, "done")
+			r.wantAttempts(1)
+		}
+	})
+}
+
+// Two Host fields never leave the proxy, whatever a hook does.
+func TestSecondHost(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.Upstream, tellSeen)
+		h := toPeers(o.peer())
+		h.UpstreamRequestFilter = func(_ *proxy.Session, _ *none, head *header.Request) error {
+			head.Fields.Add("Host", "other.test")
+			return nil
+		}
+		r := newRigWith(t, m, proxy.Config{}, h)
+		r.get("/").wantStatus(t, 500)
+		r.wantKind(proxyerr.HookFailed)
+		if n := o.requests.Load(); n != 0 {
+			t.Errorf("the origin got %d requests, want none", n)
 		}
 	})
 }
