@@ -122,6 +122,9 @@ func (x *exchange) run() error {
 		if !x.mayRetry(err) {
 			return err
 		}
+		if over := x.overBudget(err); over != nil {
+			return over
+		}
 		x.prepareRetry(err)
 	}
 }

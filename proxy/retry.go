@@ -21,24 +21,27 @@ import (
 //   - the request body can be sent again, and
 //   - the request cannot have been acted upon, or acting twice is the same as
 //     once: a failed connect lets any request through, a connection that ended
-//     without an answer only idempotent ones (RFC 9110 section 9.2.2).
+//     without an answer only idempotent ones (RFC 9110 section 9.2.2). Whether
+//     the connection was new or from the pool does not matter to that.
 //
-// What may have reached a peer also needs a place in the retry budget.
+// What may have reached a peer also needs a place in the retry budget: see
+// overBudget.
 func (x *exchange) mayRetry(err error) bool {
 	e, ok := errors.AsType[*proxyerr.Error](err)
-	if !ok || e.Retry == proxyerr.RetryNever || x.down.HeadSent() || x.attempt > x.proxy.cfg.MaxRetries {
+	if !ok || x.down.HeadSent() || x.attempt > x.proxy.cfg.MaxRetries || x.replay.lost || x.conn.killed.Load() {
 		return false
 	}
-	if x.replay.lost || x.conn.killed.Load() {
-		return false
+	return proxyerr.CanRetry(e, x.down.Request().Idempotent())
+}
+
+// overBudget takes a place in the retry budget for the attempt that follows
+// err. If there is none left it returns the error to end with, otherwise nil.
+func (x *exchange) overBudget(err error) error {
+	e, _ := errors.AsType[*proxyerr.Error](err)
+	if e.Retry == proxyerr.RetryAlways || x.proxy.budget.take(time.Now()) {
+		return nil
 	}
-	if e.Retry == proxyerr.RetryAlways {
-		return true
-	}
-	if !x.down.Request().Idempotent() {
-		return false
-	}
-	return x.proxy.budget.take(time.Now())
+	return &proxyerr.Error{Source: e.Source, Op: "retry", Kind: proxyerr.BudgetExhausted, Status: StatusOf(e), Err: err}
 }
 
 // prepareRetry notes a failed attempt before the next one.

@@ -378,3 +378,30 @@ func TestRetriesAreLoggedQuietly(t *testing.T) {
 		}
 	})
 }
+
+// Without a place in the budget the failure is final, and says why. What cannot
+// have reached a peer needs none.
+func TestBudgetExhausted(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		bad := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream), proxytest.ResetBeforeHead())
+		good := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream))
+		cfg := proxy.Config{RetryBudget: proxy.RetryBudget{Percent: -1, MinPerSecond: -1}}
+		r := newRig(t, m, cfg, toEach(bad, good))
+		r.Get("/").Check(t, 502, "502 Bad Gateway\n")
+		out := r.outcome()
+		if !errors.Is(out.err, proxyerr.BudgetExhausted) || !errors.Is(out.err, proxyerr.ConnClosed) || out.digest.Attempts != 1 {
+			t.Errorf("Log got %v after %d attempts, want %q because of %q after 1", out.err, out.digest.Attempts, proxyerr.BudgetExhausted, proxyerr.ConnClosed)
+		}
+		r.Post("/", "x").Check(t, 502, "502 Bad Gateway\n")
+		if out := r.outcome(); errors.Is(out.err, proxyerr.BudgetExhausted) {
+			t.Errorf("a POST, which may not be repeated, ended with %v", out.err)
+		}
+		// Whether the connection was new does not matter.
+		r = newRig(t, m, proxy.Config{}, toEach(bad, good))
+		r.Get("/").Check(t, 200, "")
+		if out := r.outcome(); out.err != nil || out.digest.Attempts != 2 {
+			t.Errorf("Log got %v after %d attempts, want 2", out.err, out.digest.Attempts)
+		}
+	})
+}

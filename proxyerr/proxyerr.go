@@ -69,7 +69,7 @@ type Retry uint8
 // The choices. The zero Retry is the safe one.
 const (
 	RetryNever    Retry = iota
-	RetryIfReused       // only if the connection came from the pool
+	RetryIfReused       // the connection ended without an answer, as one from the pool may at any time: only if acting twice is the same as once
 	RetryAlways
 )
 
@@ -130,9 +130,9 @@ func (e *Error) Timeout() bool {
 	return false
 }
 
-// CanRetry reports whether err permits another attempt, given whether the
-// failed connection had been reused. Errors of other types are final.
-func CanRetry(err error, reused bool) bool {
+// CanRetry reports whether err permits another attempt at a request that is
+// idempotent (RFC 9110 section 9.2.2) or not. Errors of other types are final.
+func CanRetry(err error, idempotent bool) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Retry == RetryAlways || e.Retry == RetryIfReused && reused)
+	return ok && (e.Retry == RetryAlways || e.Retry == RetryIfReused && idempotent)
 }

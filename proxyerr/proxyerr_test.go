@@ -106,27 +106,27 @@ func TestCanRetry(t *testing.T) {
 	t.Parallel()
 	with := func(r Retry) error { return &Error{Source: Upstream, Kind: ConnClosed, Retry: r} }
 	tests := []struct {
-		name          string
-		err           error
-		fresh, reused bool // want, for a fresh and for a reused connection
+		name             string
+		err              error
+		once, idempotent bool // want, for a request to be acted on once and for an idempotent one
 	}{
 		{"nil", nil, false, false},
 		{"other type", io.EOF, false, false},
 		{"a bare kind", ConnClosed, false, false},
 		{"zero value", New(Upstream, ConnClosed, "", nil), false, false},
 		{"never", with(RetryNever), false, false},
-		{"if reused", with(RetryIfReused), false, true},
+		{"connection ended", with(RetryIfReused), false, true},
 		{"always", with(RetryAlways), true, true},
 		{"out of range", with(RetryAlways + 1), false, false},
 		{"wrapped", fmt.Errorf("hook: %w", with(RetryAlways)), true, true},
 		{"the outermost decides", &Error{Retry: RetryNever, Err: with(RetryAlways)}, false, false},
 	}
 	for _, tt := range tests {
-		if got := CanRetry(tt.err, false); got != tt.fresh {
-			t.Errorf("%s: CanRetry on a fresh connection = %v, want %v", tt.name, got, tt.fresh)
+		if got := CanRetry(tt.err, false); got != tt.once {
+			t.Errorf("%s: CanRetry of a request to be acted on once = %v, want %v", tt.name, got, tt.once)
 		}
-		if got := CanRetry(tt.err, true); got != tt.reused {
-			t.Errorf("%s: CanRetry on a reused connection = %v, want %v", tt.name, got, tt.reused)
+		if got := CanRetry(tt.err, true); got != tt.idempotent {
+			t.Errorf("%s: CanRetry of an idempotent request = %v, want %v", tt.name, got, tt.idempotent)
 		}
 	}
 }
