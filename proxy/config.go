@@ -99,6 +99,10 @@ type Forwarding struct {
 	// client from there says about its own client is kept and added to.
 	Trusted []netip.Prefix
 
+	// TrustUnix trusts the clients of Unix sockets in the same way: who may
+	// connect is decided by the permissions of the socket.
+	TrustUnix bool
+
 	// NoXForwarded leaves the X-Forwarded fields out.
 	NoXForwarded bool
 

@@ -46,6 +46,7 @@ type conn struct {
 	h2       atomic.Pointer[http2.ServerConn] // set if the client speaks HTTP/2; h1 has ended then
 	tls      *tls.ConnectionState             // nil without TLS
 	client   netip.AddrPort                   // zero for a Unix socket
+	unix     bool                             // it came through one
 	clientIP string                           // as text, made once per connection
 
 	mu    sync.Mutex
@@ -76,10 +77,13 @@ func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Reque
 //go:noinline
 func (f *front) newConn(nc net.Conn) *conn {
 	c := &conn{front: f, nc: nc}
-	if ta, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		ap := ta.AddrPort()
+	switch addr := nc.RemoteAddr().(type) {
+	case *net.TCPAddr:
+		ap := addr.AddrPort()
 		c.client = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 		c.clientIP = c.client.Addr().WithZone("").String()
+	case *net.UnixAddr:
+		c.unix = true
 	}
 	if tc, ok := nc.(interface{ ConnectionState() tls.ConnectionState }); ok {
 		state := tc.ConnectionState()

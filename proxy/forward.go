@@ -12,6 +12,9 @@ import (
 // trusted reports whether the client is a proxy that may speak for its own
 // client.
 func (x *exchange) trusted() bool {
+	if x.conn.unix {
+		return x.proxy.cfg.Forwarding.TrustUnix
+	}
 	for _, n := range x.proxy.cfg.Forwarding.Trusted {
 		if n.Contains(x.conn.client.Addr()) {
 			return true

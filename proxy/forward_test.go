@@ -122,3 +122,27 @@ func TestViaOfResponse(t *testing.T) {
 		}
 	})
 }
+
+// A proxy in front may come through a Unix socket, too.
+func TestForwardingTrustUnix(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
+		for _, trust := range []bool{false, true} {
+			origin := proxytest.NewOrigin(t, proxytest.Speak(m.Upstream))
+			cfg := proxy.Config{Forwarding: proxy.Forwarding{TrustUnix: trust, XRealIP: true}}
+			fields := []string{"X-Forwarded-For", "192.0.2.7", "X-Forwarded-Proto", "https", "X-Real-IP", "192.0.2.7"}
+			for name, listen := range map[string]func(testing.TB, proxytest.Handler) string{"unix": proxytest.ListenUnix, "tcp": proxytest.Listen} {
+				r := listenRig(t, m, cfg, to(origin), listen)
+				r.Get("/"+name, fields...).Check(t, 200, "")
+				reqs := origin.Requests()
+				got := reqs[len(reqs)-1].Fields
+				want := trust && name == "unix"
+				for i := 0; i < len(fields); i += 2 {
+					if kept := got.Get(fields[i]) == fields[i+1]; kept != want {
+						t.Errorf("%s, TrustUnix %v: %s = %q; want it kept: %v", name, trust, fields[i], got.Get(fields[i]), want)
+					}
+				}
+			}
+		}
+	})
+}
