@@ -142,6 +142,10 @@ type Config struct {
 	// in seconds.
 	DaemonNotifyTimeout time.Duration `yaml:"daemon_notify_timeout_seconds,notzero" unit:"s" default:"60s"`
 
+	// S2NConfigCacheSize has no effect: the TLS configuration of a peer is
+	// made once.
+	S2NConfigCacheSize int `yaml:"s2n_config_cache_size" min:"0"`
+
 	// AdminListen is where the server answers questions about its health, in
 	// HTTP/1.1: /healthz, /readyz and /status. It is unix: and a path, for
 	// root and the user of the server only, or a loopback address such as

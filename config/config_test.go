@@ -105,6 +105,7 @@ blocking_threads_ttl_seconds: 9
 daemon_wait_for_ready: true
 daemon_ready_timeout_seconds: 10
 daemon_notify_timeout_seconds: 11
+s2n_config_cache_size: 12
 admin_listen: 127.0.0.1:9901
 `
 	want := config.Config{
@@ -116,7 +117,7 @@ admin_listen: 127.0.0.1:9901
 		UpstreamKeepalivePoolSize: 4, UpstreamConnectOffloadThreadpools: 2, UpstreamConnectOffloadThreadPerPool: 5,
 		UpstreamDebugSSLKeylog: true, MaxRetries: 6, UpgradeSockConnectAcceptMaxRetries: 7, MaxBlockingThreads: 8,
 		BlockingThreadsTTL: 9 * time.Second, DaemonWaitForReady: new(true), DaemonReadyTimeout: 10 * time.Second,
-		DaemonNotifyTimeout: 11 * time.Second, AdminListen: "127.0.0.1:9901",
+		DaemonNotifyTimeout: 11 * time.Second, S2NConfigCacheSize: 12, AdminListen: "127.0.0.1:9901",
 	}
 	for i := range reflect.ValueOf(want).NumField() {
 		if reflect.ValueOf(want).Field(i).IsZero() {

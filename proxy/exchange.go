@@ -6,6 +6,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"net"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type exchange struct {
 	tried   []*upstream.Peer
 	up      upstreamStream // nil outside an attempt
 	reused  bool
+	upConn  net.Conn // of the last attempt that had one; for its addresses only
 
 	head        header.Request  // for the peer
 	res         header.Response // for the client
@@ -224,7 +226,7 @@ func (x *exchange) replaceError(name string, hook func(*Session, *upstream.Peer,
 
 // connect gets a connection to x.peer, from the pool or by dialing.
 func (x *exchange) connect() error {
-	x.reused, x.connectTime = false, 0
+	x.reused, x.upConn, x.connectTime = false, nil, 0
 	connector := x.proxy.cfg.Connector
 	conn := connector.Open(x.peer, x)
 	if conn == nil {
@@ -237,6 +239,7 @@ func (x *exchange) connect() error {
 		}
 	}
 	x.reused = conn.Reused()
+	x.upConn = conn.NetConn()
 	x.up = conn
 	x.conn.using(conn)
 	return nil

@@ -168,6 +168,8 @@ type Digest struct {
 	// The last attempt.
 	Peer        *upstream.Peer // nil if none was chosen
 	Reused      bool           // its connection came from the pool
+	PeerAddr    net.Addr       // the far end of its connection, nil if there was none: that of the ConnectProxy, if the peer has one
+	LocalAddr   net.Addr       // our end of it
 	ConnectTime time.Duration  // to make its connection; 0 if reused
 	ResponseAt  time.Duration  // from Start to its response head; 0 if none came, or without a Log hook
 
@@ -191,6 +193,9 @@ func (x *exchange) digest() Digest {
 		ResponseBodyBytes: x.bodyBytes,
 		ResponseBodySent:  x.down.BodySent(),
 		BytesSent:         x.down.BytesSent(),
+	}
+	if x.upConn != nil {
+		d.PeerAddr, d.LocalAddr = x.upConn.RemoteAddr(), x.upConn.LocalAddr()
 	}
 	if !x.headAt.IsZero() {
 		d.ResponseAt = x.headAt.Sub(x.start)

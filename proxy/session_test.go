@@ -6,6 +6,7 @@ package proxy_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,16 @@ func TestDigest(t *testing.T) {
 				d.ResponseBodyBytes != 100_000 || d.ResponseBodySent != 100_000 || d.BytesSent <= 100_000 || d.Status != 201 {
 				t.Errorf("request %d: digest %+v", i+1, d)
 			}
+			if local, _ := d.LocalAddr.(*net.TCPAddr); d.PeerAddr.String() != origin.Addr() || local == nil || local.Port == 0 {
+				t.Errorf("request %d: from %v to %v, want to %v", i+1, d.LocalAddr, d.PeerAddr, origin.Addr())
+			}
+		}
+		// An attempt without a connection has no addresses.
+		h := toEach(proxytest.NewOrigin(t, proxytest.Speak(m.Upstream), proxytest.ResetBeforeHead()), proxytest.NewOrigin(t, proxytest.Refuse()))
+		r = newRig(t, m, proxy.Config{MaxRetries: 1}, h)
+		r.Get("/").Check(t, 502, "502 Bad Gateway\n")
+		if d := r.outcome().digest; d.Attempts != 2 || d.PeerAddr != nil || d.LocalAddr != nil {
+			t.Errorf("after a refused connection: digest %+v, want no addresses", d)
 		}
 	})
 }

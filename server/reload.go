@@ -28,7 +28,7 @@ var reloadable = []string{
 	"daemon", "error_log", "pid_file", "daemon_wait_for_ready", "daemon_ready_timeout_seconds", "daemon_notify_timeout_seconds",
 	"threads", "grace_period_seconds", "graceful_shutdown_timeout_seconds",
 	"work_stealing", "upstream_connect_offload_threadpools", "upstream_connect_offload_thread_per_pool",
-	"max_blocking_threads", "blocking_threads_ttl_seconds",
+	"max_blocking_threads", "blocking_threads_ttl_seconds", "s2n_config_cache_size",
 }
 
 // A Reload is a configuration file that has been read again, and found to be

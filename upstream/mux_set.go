@@ -187,6 +187,9 @@ func (s *muxSet) close() []*muxConn {
 	return slices.Clone(s.conns) // they remove themselves
 }
 
+// NetConn returns the connection that the stream shares.
+func (s *muxStream) NetConn() net.Conn { return s.conn.NetConn() }
+
 // Proto returns HTTP/2.
 func (s *muxStream) Proto() header.Proto { return header.HTTP2 }
 

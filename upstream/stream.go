@@ -5,6 +5,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
@@ -18,6 +19,9 @@ import (
 type Stream interface {
 	// Proto returns the protocol version that is spoken to the peer.
 	Proto() header.Proto
+	// NetConn returns the underlying connection. Only its addresses may be
+	// used.
+	NetConn() net.Conn
 	// Reused reports whether the connection has carried a request before.
 	Reused() bool
 	// DialTime returns how long it took to make the connection.

@@ -6,6 +6,7 @@ package matrix
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,6 +88,27 @@ func TestSecondHost(t *testing.T) {
 		r.wantKind(proxyerr.HookFailed)
 		if n := o.requests.Load(); n != 0 {
 			t.Errorf("the origin got %d requests, want none", n)
+		}
+	})
+}
+
+// The digest has the real addresses of the connection, whatever it speaks.
+func TestDigestAddresses(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.Upstream, echoBody)
+		addrs := make(chan [2]net.Addr, 2)
+		h := toPeers(o.peer())
+		h.Log = func(s *proxy.Session, _ *none, _ error) {
+			d := s.Digest()
+			addrs <- [2]net.Addr{d.PeerAddr, d.LocalAddr}
+		}
+		r := newRigWith(t, m, proxy.Config{}, h)
+		for range 2 {
+			r.get("/").want(t, 200, "")
+			got := receive(t, "Log", addrs)
+			if got[0] == nil || got[0].String() != o.addr || got[1] == nil || got[1].String() != o.last.Load().RemoteAddr().String() {
+				t.Errorf("addresses %v, want %s and %v", got, o.addr, o.last.Load().RemoteAddr())
+			}
 		}
 	})
 }
