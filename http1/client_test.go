@@ -853,3 +853,22 @@ func BenchmarkClientConn(b *testing.B) {
 		r.roundTrip(b)
 	}
 }
+
+// A hint of the origin is positive and bounded, wherever it stands.
+func FuzzKeepAliveTimeout(f *testing.F) {
+	for _, s := range []string{"", "timeout=5", "max=100, timeout=5", "TIMEOUT=5,x", "timeout=-1", "timeout=99999999999999999999", "timeout = 5", `timeout="5"`, "timeout"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		got := keepAliveTimeout(in)
+		if got < 0 || got > time.Hour || got%time.Second != 0 {
+			t.Errorf("%q: %v", in, got)
+		}
+		if first := keepAliveTimeout("timeout=7," + in); first != 7*time.Second {
+			t.Errorf("%q behind a timeout of 7: %v", in, first)
+		}
+		if last := keepAliveTimeout(in + ",timeout=7"); got != 0 && last != got || got == 0 && last != 7*time.Second {
+			t.Errorf("%q is %v, in front of a timeout of 7 %v", in, got, last)
+		}
+	})
+}

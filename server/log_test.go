@@ -6,6 +6,7 @@ package server
 import (
 	"bytes"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -68,4 +69,27 @@ func TestLoggerOfProgram(t *testing.T) {
 	if got := out.String(); !strings.Contains(got, "msg=hello pkg=mine") {
 		t.Errorf("logged %q", got)
 	}
+}
+
+// What names levels is read in full; a mistake never changes what is right.
+func FuzzParseLogSpec(f *testing.F) {
+	for _, s := range []string{"", "info", "warn,upstream=debug", "off, proxy = TRACE ,", "a=b=c", "=info", "x=", "info,info,=", "debug,http1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		spec, err := parseLogSpec(in)
+		for pkg := range spec.pkgs {
+			if pkg == "" || pkg != strings.TrimSpace(pkg) || strings.ContainsAny(pkg, ",=") {
+				t.Errorf("%q: level of package %q", in, pkg)
+			}
+		}
+		again, err2 := parseLogSpec(in + ",")
+		if !reflect.DeepEqual(again, spec) || (err2 == nil) != (err == nil) {
+			t.Errorf("%q: %+v, %v; with a comma behind %+v, %v", in, spec, err, again, err2)
+		}
+		last, _ := parseLogSpec(in + ",error,fuzzed=debug")
+		if last.level != slog.LevelError || last.pkgs["fuzzed"] != slog.LevelDebug {
+			t.Errorf("%q: what comes last is lost: %+v", in, last)
+		}
+	})
 }
