@@ -48,6 +48,11 @@ func (x *exchange) relayResponse() error {
 	if err := x.down.WriteHead(&x.res, !hasBody); err != nil || !hasBody {
 		return err
 	}
+	if !x.up.BodyBuffered() { // the body may be long in coming
+		if err := x.down.Flush(); err != nil {
+			return err
+		}
+	}
 	return x.relayBody()
 }
 

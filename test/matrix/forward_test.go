@@ -112,3 +112,32 @@ func TestDigestAddresses(t *testing.T) {
 		}
 	})
 }
+
+// The head of a response does not wait for its body.
+func TestHeadBeforeBody(t *testing.T) {
+	proxytest.RunAll(t, func(t *testing.T, m mode) {
+		for _, filtered := range []bool{false, true} {
+			release := make(chan struct{})
+			o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+				_ = http.NewResponseController(w).Flush()
+				<-release
+				_, _ = io.WriteString(w, "late")
+			})
+			h := toPeers(o.peer())
+			if filtered {
+				h.ResponseBodyFilter = func(_ *proxy.Session, _ *none, piece []byte, _ bool) ([]byte, error) { return piece, nil }
+			}
+			r := newRigWith(t, m, proxy.Config{}, h)
+			res, err := r.client.Do(r.request("GET", "/", nil)) // returns with the head
+			close(release)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if string(body) != "late" || err != nil {
+				t.Errorf("body %q, %v; want late", body, err)
+			}
+		}
+	})
+}
