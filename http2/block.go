@@ -73,14 +73,38 @@ func (c *conn) onContinuation(h frameHeader, p []byte) error {
 // longer than what it stands for by more than a little, so the limit for the
 // list bounds the block as well.
 func (c *conn) checkBlock() error {
-	if c.block.frames > c.cfg.MaxContinuations || len(c.block.data) > c.cfg.MaxHeaderBytes+minMaxFrame {
+	if c.block.frames > c.cfg.MaxContinuations || len(c.block.data) > c.cfg.maxBlock() {
 		return &connError{EnhanceYourCalm, "header block too large"}
 	}
 	return nil
 }
 
+// maxBlock is how long a header block may be, in bytes. The strings in it are
+// at most 1.6 times as long, in the code of RFC 7541 appendix B.
+func (c *Config) maxBlock() int { return c.MaxHeaderBytes + minMaxFrame }
+
+// maxSizeUpdates is how many changes of the table's size may begin a header
+// block (RFC 7541 section 4.2).
+const maxSizeUpdates = 2
+
+// sizeUpdates returns how many changes of the table's size p begins with, at
+// most one more than there may be.
+func sizeUpdates(p []byte) (n int) {
+	for n <= maxSizeUpdates && len(p) > 0 && p[0]&0xe0 == 0x20 {
+		n++
+		more := p[0]&0x1f == 0x1f // the number goes on
+		for p = p[1:]; more && len(p) > 0; p = p[1:] {
+			more = p[0]&0x80 != 0
+		}
+	}
+	return n
+}
+
 // decode runs the decoder over a complete block into c.heads.
 func (c *conn) decode(p []byte) error {
+	if sizeUpdates(p) > maxSizeUpdates {
+		return &connError{CompressionError, "too many changes of the header table"}
+	}
 	c.dec.SetEmitEnabled(true)
 	defer c.heads.done()
 	if _, err := c.dec.Write(p); err != nil {

@@ -61,3 +61,30 @@ func TestContinuationLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestSizeUpdates looks at both sides of the limit for changes of the header
+// table's size at the beginning of a block.
+func TestSizeUpdates(t *testing.T) {
+	t.Parallel()
+	const get = "\x82\x86\x84\x41\x01h"
+	tests := []struct {
+		name, block, want string
+	}{
+		{"one", "\x3f\xe1\x1f" + get, "HEADERS 1 4 :status=200 content-length=2"},
+		{"two", "\x20\x3f\xe1\x1f" + get, "HEADERS 1 4 :status=200 content-length=2"},
+		{"three", "\x20\x20\x3f\xe1\x1f" + get, "GOAWAY 1 COMPRESSION_ERROR"},
+		{"many", strings.Repeat("\x20", 16_000) + get, "GOAWAY 1 COMPRESSION_ERROR"},
+		{"one that does not end", "\x3f\xff\xff", "GOAWAY 1 COMPRESSION_ERROR"},
+	}
+	for _, tt := range tests {
+		s := serveTCP(t, Config{}, ok)
+		s.send(headersFrame(1, true, []byte(tt.block)))
+		got := "end"
+		if f, ok := s.next(); ok {
+			got = f.String()
+		}
+		if strings.Replace(got, "GOAWAY 0", "GOAWAY 1", 1) != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}

@@ -29,6 +29,7 @@ func NewClientConn(nc net.Conn, cfg *Config, scheme string) *ClientConn {
 	c := &ClientConn{scheme: scheme}
 	c.init(nc, cfg, false)
 	c.conn.onHead = c.onHead
+	c.conn.onUpdate = func(frameHeader, []byte) error { return &connError{ProtocolError, "PRIORITY_UPDATE of a server"} }
 	first := c.settings()
 	b := c.outLocked(len(preface) + len(first))
 	b.B = append(b.B, preface...)

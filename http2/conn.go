@@ -16,10 +16,11 @@ import (
 
 // A conn is what both roles have in common.
 type conn struct {
-	cfg    *Config
-	nc     net.Conn
-	server bool
-	onHead func(block []byte) error // takes a complete header block; c.block says of what
+	cfg      *Config
+	nc       net.Conn
+	server   bool
+	onHead   func(block []byte) error            // takes a complete header block; c.block says of what
+	onUpdate func(h frameHeader, p []byte) error // takes a PRIORITY_UPDATE
 
 	// The reader's own.
 	in      frameReader
@@ -94,7 +95,7 @@ func (c *conn) init(nc net.Conn, cfg *Config, server bool) {
 	c.heads.cfg = cfg
 	c.heads.response = !server
 	c.dec = hpack.NewDecoder(maxTableSize, c.emit)
-	c.dec.SetMaxStringLength(cfg.MaxHeaderBytes)
+	c.dec.SetMaxStringLength(2 * cfg.maxBlock())
 	c.guard.cfg = cfg
 }
 
@@ -186,7 +187,7 @@ func (c *conn) frame(h frameHeader, p []byte) error {
 	case frameWindowUpdate:
 		return c.onWindowUpdate(h, p)
 	case framePriorityUpdate:
-		return c.onPriorityUpdate(h, p)
+		return c.onUpdate(h, p)
 	}
 	return c.glitch() // RFC 9113 section 4.1: ignore what is unknown
 }

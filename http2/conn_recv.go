@@ -74,33 +74,16 @@ func (c *conn) windowUpdateLocked(id uint32, n int64) {
 }
 
 func (c *conn) onPriority(h frameHeader, p []byte) error {
-	if len(p) != 5 {
-		return &streamError{FrameSizeError, "PRIORITY of wrong size"}
-	}
 	if h.stream == 0 {
 		return &connError{ProtocolError, "PRIORITY on stream 0"}
+	}
+	if len(p) != 5 {
+		return &streamError{FrameSizeError, "PRIORITY of wrong size"}
 	}
 	if binary.BigEndian.Uint32(p)&^(1<<31) == h.stream {
 		return &streamError{ProtocolError, "stream depends on itself"}
 	}
 	return c.glitch() // deprecated (RFC 9113 section 5.3.2)
-}
-
-func (c *conn) onPriorityUpdate(h frameHeader, p []byte) error {
-	if h.stream != 0 || len(p) < 4 || !c.server {
-		return &connError{ProtocolError, "malformed PRIORITY_UPDATE"}
-	}
-	if err := c.glitch(); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s := c.streams[binary.BigEndian.Uint32(p)&^(1<<31)]; s != nil {
-		c.waiting.remove(s)
-		s.urgency = parsePriority(string(p[4:]))
-		s.enqueueLocked()
-	}
-	return nil
 }
 
 func (c *conn) onRSTStream(h frameHeader, p []byte) error {

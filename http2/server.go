@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 
@@ -14,10 +15,11 @@ import (
 type ServerConn struct {
 	conn
 	handle  func(*ServerStream)
-	handled sync.WaitGroup // streams with a handler
-	served  int            // guarded by mu
-	running int            // handlers; guarded by mu
-	held    int            // bytes of the heads that they have; guarded by mu
+	handled sync.WaitGroup  // streams with a handler
+	served  int             // guarded by mu
+	running int             // handlers; guarded by mu
+	held    int             // bytes of the heads that they have; guarded by mu
+	early   []earlyPriority // guarded by mu
 }
 
 // NewServerConn returns a server connection on nc that passes each request,
@@ -27,7 +29,7 @@ type ServerConn struct {
 func NewServerConn(nc net.Conn, cfg *Config, early []byte, handle func(*ServerStream)) *ServerConn {
 	c := &ServerConn{handle: handle}
 	c.init(nc, cfg, true)
-	c.conn.onHead = c.onHead
+	c.conn.onHead, c.conn.onUpdate = c.onHead, c.onPriorityUpdate
 	c.in.early(early)
 	first := c.settings() // before anything that Drain or Kill may send
 	b := c.outLocked(len(first))
@@ -96,6 +98,32 @@ func (c *ServerConn) onHead(block []byte) error {
 	return &connError{StreamClosed, "HEADERS on closed stream"}
 }
 
+// onPriorityUpdate takes a PRIORITY_UPDATE (RFC 9218 section 7.1).
+func (c *ServerConn) onPriorityUpdate(h frameHeader, p []byte) error {
+	if h.stream != 0 || len(p) < 4 {
+		return &connError{ProtocolError, "malformed PRIORITY_UPDATE"}
+	}
+	id := binary.BigEndian.Uint32(p) &^ (1 << 31)
+	if !c.byPeer(id) {
+		return &connError{ProtocolError, "PRIORITY_UPDATE for a stream that is not the client's"} // 0, or a push
+	}
+	if err := c.glitch(); err != nil {
+		return err
+	}
+	pri := parsePriority(string(p[4:]))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch s, state := c.stateLocked(id); state {
+	case streamOpen:
+		c.waiting.remove(s)
+		s.priority = pri
+		s.enqueueLocked()
+	case streamIdle:
+		c.keepPriorityLocked(id, pri)
+	}
+	return nil
+}
+
 // trailersLocked takes the header list that ends a body.
 func (s *stream) trailersLocked(r *headReader, fields header.Fields, ended bool) error {
 	switch {
@@ -142,7 +170,7 @@ func (c *ServerConn) onRequest(st *ServerStream, block []byte, ended bool) error
 		st.stream.left = c.heads.length
 	}
 	st.stream.remoteClosed = ended
-	st.stream.urgency = parsePriority(c.heads.priority)
+	st.stream.priority = c.priorityLocked(st.id, c.heads.priority)
 	st.protocol = c.heads.protocol
 	st.tooLarge = c.heads.tooLarge
 	st.size = min(c.heads.size, c.cfg.MaxHeaderBytes)

@@ -66,6 +66,10 @@ func TestServerMalformed(t *testing.T) {
 		{[]string{"content-length=5"}, "RST_STREAM %d PROTOCOL_ERROR"},
 		{[]string{"a=" + big}, "HEADERS %d 5 :status=431 content-length=0"},
 		{[]string{"a= " + big}, "HEADERS %d 5 :status=431 content-length=0"},
+		{[]string{"a=" + big + big}, "HEADERS %d 5 :status=431 content-length=0"},
+		{[]string{"a=" + strings.Repeat("\x80", 2001)}, "HEADERS %d 5 :status=431 content-length=0"},
+		{[]string{"a=" + strings.Repeat("0", 15_000)}, "HEADERS %d 5 :status=431 content-length=0"}, // 9 KiB on the wire
+		{[]string{strings.Repeat("x", 2001) + "=y"}, "HEADERS %d 5 :status=431 content-length=0"},
 		{nil, "HEADERS %d 4 :status=200 content-length=2"},
 	} {
 		id := uint32(2*i + 1)

@@ -79,7 +79,7 @@ type stream struct {
 	interrupted  bool
 	left         int64 // of the declared content-length; negative if unknown
 	trailersRecv header.Fields
-	urgency      uint8              // 0 to 7 (RFC 9218)
+	priority                        // among the streams that wait
 	queued       bool               // in c.waiting
 	pending      []byte             // data of a writer that waits; nil if there is none
 	pendingEnd   bool               // it is the last of the stream
@@ -98,7 +98,7 @@ type stream struct {
 // init prepares a stream for use, or for another one. Its windows are set when
 // it is opened.
 func (s *stream) init(c *conn, id uint32) {
-	*s = stream{c: c, id: id, urgency: 3, left: -1, queue: s.queue, readable: s.readable, writable: s.writable}
+	*s = stream{c: c, id: id, priority: priority{urgency: defaultUrgency}, left: -1, queue: s.queue, readable: s.readable, writable: s.writable}
 	if s.readable == nil {
 		s.readable = make(chan struct{}, 1)
 		s.writable = make(chan struct{}, 1)

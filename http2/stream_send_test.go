@@ -169,6 +169,39 @@ func TestFairness(t *testing.T) {
 	})
 }
 
+// TestSequential: responses that the client takes one after the other, which
+// it may say before it asks for them, leave one after the other.
+func TestSequential(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		s := servePipe(t, Config{}, func(s *ServerStream) { sendBytes(s, 100_000) })
+		s.send(appendSettings(nil, setting{settingInitialWindowSize, 0}))
+		s.send(rawFrame(framePriorityUpdate, 0, 0, append([]byte{0, 0, 0, 7}, "u=1"...)))
+		s.send(join(s.request(1, true, "priority=u=1, i=?0"), s.request(3, true, "priority=u=1"), s.request(5, true, "priority=u=1"), s.request(7, true)))
+		synctest.Wait() // all wait for a window
+		s.send(join(appendSettings(nil, setting{settingInitialWindowSize, 1 << 20}), appendWindowUpdate(nil, 0, 2_000_000)))
+		var order []uint32
+		for ended := 0; ended < 4; {
+			f, ok := s.next()
+			if !ok {
+				t.Fatal("the connection has ended")
+			}
+			if f.typ != frameData {
+				continue
+			}
+			if len(order) == 0 || order[len(order)-1] != f.stream {
+				order = append(order, f.stream)
+			}
+			if f.has(flagEndStream) {
+				ended++
+			}
+		}
+		if got := fmt.Sprint(order); got != "[1 3 5 7]" {
+			t.Errorf("data came from the streams %s, want one after the other", got)
+		}
+	})
+}
+
 // TestPeerDoesNotRead: what is kept for a client that reads nothing is bounded:
 // data, heads and answers to what it sends.
 func TestPeerDoesNotRead(t *testing.T) {
