@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -19,6 +20,7 @@ type conn struct {
 	cfg      *Config
 	nc       net.Conn
 	server   bool
+	tls      bool                                // nc speaks TLS
 	onHead   func(block []byte) error            // takes a complete header block; c.block says of what
 	onUpdate func(h frameHeader, p []byte) error // takes a PRIORITY_UPDATE
 
@@ -61,7 +63,13 @@ type conn struct {
 	goneAway   bool   // GOAWAY has been received
 	goAwayLast uint32 // with this last stream
 	closing    bool   // the flusher ends when it has sent everything
+	urgent     bool   // because of an error: nothing that is pending is worth a wait
+	behind     bool   // the peer may still have something to take
 	broken     bool   // nothing can be sent any more
+	killed     bool
+	writing    bool      // the flusher is in a write
+	drainedAt  time.Time // server: when draining began
+	drainHeard bool      // and the client has taken everything that was sent before
 	ready      chan struct{}
 	closed     chan struct{}
 }
@@ -77,6 +85,7 @@ type peerSettings struct {
 
 func (c *conn) init(nc net.Conn, cfg *Config, server bool) {
 	c.cfg, c.nc, c.server = cfg, nc, server
+	_, c.tls = nc.(interface{ ConnectionState() tls.ConnectionState })
 	c.streams = make(map[uint32]*stream)
 	c.nextID = 1
 	if server {

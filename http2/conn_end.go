@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -25,12 +26,13 @@ func (c *conn) endLocked(err error) {
 	code, why := NoError, ""
 	if errors.As(err, &ce) {
 		code, why = ce.code, ce.why
-	} else if err != nil && err != io.EOF {
+	} else if err != nil && err != io.EOF && !c.killed {
 		c.broken = true
 	}
+	c.urgent = err != nil && err != io.EOF
+	c.behind = c.behindLocked()
 	if !c.broken {
-		b := c.outLocked(0)
-		b.B = appendGoAway(b.B, c.lastPeerID, code, why)
+		c.lastWordsLocked(code, why)
 	}
 	c.closing = true
 	for _, s := range c.streams {
@@ -42,35 +44,120 @@ func (c *conn) endLocked(err error) {
 	c.flushable.Signal()
 	// Whoever is in the middle of a read or write stops soon.
 	c.nc.SetReadDeadline(past)
-	c.nc.SetWriteDeadline(time.Now().Add(lastWords))
+	if c.urgent {
+		c.nc.SetWriteDeadline(time.Now().Add(c.writeLimitLocked()))
+	}
 }
+
+// lastWordsLocked adds the frames that end the connection. A client that is
+// given time to take what it has got says by its answer to a PING that it has.
+func (c *conn) lastWordsLocked(code ErrCode, why string) {
+	b := c.outLocked(0)
+	if c.asksLocked() {
+		b.B = appendPing(b.B, 0, lastPing)
+	}
+	c.goAwaySent = min(c.goAwaySent, c.lastPeerID) // it never rises (RFC 9113 section 6.8)
+	b.B = appendGoAway(b.B, c.goAwaySent, code, why)
+}
+
+// asksLocked reports whether the end waits for the answer to a PING.
+func (c *conn) asksLocked() bool {
+	_, ok := c.nc.(closeWriter)
+	return ok && c.server && !c.urgent && c.err != io.EOF
+}
+
+// A closeWriter can end one direction of a connection.
+type closeWriter interface{ CloseWrite() error }
 
 var past = time.Unix(1, 0)
 
-// lastWords bounds what happens after the end of a connection: the sending of
-// what is pending, and then the wait for the peer to close.
-const lastWords = time.Second
+// What bounds the end of a connection: the sending of what is pending, and
+// then the wait for the peer to close. A good end has as long as any write
+// (WriteTimeout) while the peer may still have data to take.
+const (
+	lastWords = time.Second            // after an error
+	lastGasp  = 100 * time.Millisecond // after Kill, or when the peer has everything
+)
 
-// maxLinger is how much is read, and thrown away, in that wait, in bytes.
+// writeLimitLocked returns how long a write may take, zero for no limit.
+func (c *conn) writeLimitLocked() time.Duration {
+	switch {
+	case c.killed:
+		return lastGasp
+	case c.closing && c.urgent:
+		return lastWords
+	}
+	return max(c.cfg.WriteTimeout, 0)
+}
+
+// maxLinger is how much is read, and thrown away, in the wait for the peer to
+// close, in bytes.
 const maxLinger = 256 << 10
 
 // finish closes the connection when the flusher has ended. A server gives the
-// client a moment to take the last words first: closing with data unread makes
+// client the time to take the last words first: closing with data unread makes
 // TCP discard what is still on its way (RFC 9112 section 9.6 has the same
 // problem).
 func (c *conn) finish() {
-	nc, ok := c.nc.(interface{ CloseWrite() error })
+	nc, ok := c.nc.(closeWriter)
 	c.mu.Lock()
-	linger := ok && c.server && !c.broken
+	linger := ok && c.server && !c.broken && !c.killed
+	asked := linger && c.asksLocked()
 	if linger {
-		c.nc.SetReadDeadline(time.Now().Add(lastWords)) // kill may shorten it
+		c.nc.SetReadDeadline(time.Now().Add(c.lingerLocked())) // kill may shorten it
 	}
 	c.mu.Unlock()
 	if linger && nc.CloseWrite() == nil {
-		io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
+		if asked {
+			c.awaitLastPing()
+		} else {
+			io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
+		}
 	}
 	c.in.release()
 	c.nc.Close()
+}
+
+// lingerLocked returns how long to wait for the client to close.
+func (c *conn) lingerLocked() time.Duration {
+	switch {
+	case c.urgent:
+		return lastWords
+	case !c.behind:
+		return lastGasp
+	case c.cfg.WriteTimeout > 0:
+		return c.cfg.WriteTimeout
+	}
+	return time.Minute
+}
+
+// behindLocked reports whether the peer may still have something to take: not
+// if it has asked for nothing, has answered a PING that came behind it, or has
+// had WriteTimeout.
+func (c *conn) behindLocked() bool {
+	if c.lastPeerID == 0 || c.drainHeard && !c.idleSince.After(c.drainedAt) {
+		return false
+	}
+	return c.writing || c.out != nil || c.cfg.WriteTimeout <= 0 || time.Since(c.idleSince) <= c.cfg.WriteTimeout
+}
+
+// awaitLastPing reads until the client has taken everything, has closed, or
+// the time is over.
+func (c *conn) awaitLastPing() {
+	c.in.fired = false
+	c.in.look = func(time.Time) error {
+		if c.in.fired {
+			return errOver
+		}
+		return nil
+	}
+	for n := 0; n < maxLinger; {
+		h, p, err := c.in.next()
+		if err != nil || h.typ == framePing && h.has(flagAck) && bytes.Equal(p, lastPing) {
+			return
+		}
+		n += frameHeaderLen + h.length
+	}
 }
 
 // outcome returns what OnClose is told.
@@ -122,10 +209,18 @@ func (c *conn) removeLocked(s *stream) {
 	}
 }
 
-// drainPause is the time between the GOAWAY that asks the client to open no
-// more streams and the one that says which have been taken: what it opened in
-// between is served (RFC 9113 section 6.8).
+// drainPause is the longest time between the GOAWAY that asks the client to
+// open no more streams and the one that says which have been taken: what it
+// opened in between is served (RFC 9113 section 6.8). The answer to a PING
+// behind the first, which says that the client has it, ends it.
 const drainPause = time.Second
+
+// The contents of our PING frames. Any frame answers a probe.
+var (
+	pingData  = []byte("belay   ") // a probe
+	drainPing = []byte("draining")
+	lastPing  = []byte("goodbye ")
+)
 
 // drainLocked asks the peer of a connection to end it. A server gives it a
 // moment to hear of that; a client just opens no more streams.
@@ -135,7 +230,10 @@ func (c *conn) drainLocked() {
 	}
 	c.draining = true
 	if c.server {
-		c.controlLocked(func(b []byte) []byte { return appendGoAway(b, maxStreamID, NoError, "") })
+		c.drainedAt = time.Now()
+		c.controlLocked(func(b []byte) []byte {
+			return appendPing(appendGoAway(b, maxStreamID, NoError, ""), 0, drainPing)
+		})
 		time.AfterFunc(drainPause, c.drainNow)
 		return
 	}
@@ -145,28 +243,39 @@ func (c *conn) drainLocked() {
 	}
 }
 
-// drainNow sends the final GOAWAY.
+// drainNow sends the final GOAWAY, if it has not been sent.
 func (c *conn) drainNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
+	c.drainNowLocked()
+}
+
+func (c *conn) drainNowLocked() {
+	if c.closing || c.goAwaySent != maxStreamID {
 		return
 	}
-	c.goAwaySent = c.lastPeerID
 	if len(c.streams) == 0 {
 		c.endLocked(nil) // sends one
 		return
 	}
-	c.controlLocked(func(b []byte) []byte { return appendGoAway(b, c.lastPeerID, NoError, "") })
+	c.goAwaySent = c.lastPeerID
+	c.controlLocked(func(b []byte) []byte { return appendGoAway(b, c.goAwaySent, NoError, "") })
 }
 
-// kill ends the connection and all its streams at once.
+// kill ends the connection and all its streams at once. A GOAWAY says so if
+// that needs no waiting.
 func (c *conn) kill() {
 	c.mu.Lock()
-	c.broken = true
+	defer c.mu.Unlock()
+	if c.closing || c.writing {
+		c.broken = true
+	}
+	c.killed = true
 	c.endLocked(net.ErrClosed)
-	c.mu.Unlock()
-	c.nc.SetDeadline(past)
+	c.nc.SetReadDeadline(past)
+	if c.broken {
+		c.nc.SetWriteDeadline(past)
+	}
 }
 
 // quiet is what a reader knows of a connection on which nothing arrives.
@@ -179,9 +288,6 @@ type quiet struct {
 	// connection may be lost and takes no more streams until something does.
 	suspect bool
 }
-
-// pingData is the content of our PING frames. Any frame answers them.
-var pingData = []byte("belay   ")
 
 // errNoPong ends a connection whose peer is silent. It is lost rather than to
 // blame: nothing is sent on it any more, and requests may try another.

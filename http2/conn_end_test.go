@@ -187,14 +187,14 @@ func TestClientTimes(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	const first = "GOAWAY 2147483647 NO_ERROR"
+	const first, ping = "GOAWAY 2147483647 NO_ERROR", `PING 0 "draining"`
 	inBubble(t, "without streams", func(t *testing.T) {
 		s := servePipe(t, Config{}, slow)
 		s.sync()
 		start := time.Now()
 		s.conn.Drain()
 		s.conn.Drain()
-		s.want(first, "GOAWAY 0 NO_ERROR", "end")
+		s.want(first, ping, "GOAWAY 0 NO_ERROR", "end")
 		if got := time.Since(start); got != drainPause {
 			t.Errorf("it took %v, want %v", got, drainPause)
 		}
@@ -205,21 +205,21 @@ func TestDrain(t *testing.T) {
 		s.want("RST_STREAM 1 PROTOCOL_ERROR")
 		s.send(s.headers(3, true, ":method=GET", ":scheme=http", ":path=/500ms", ":authority=h"))
 		s.conn.Drain()
-		s.want(first)
+		s.want(first, ping)
 		s.want(okFrames(3)...)
 		s.want("GOAWAY 3 NO_ERROR", "end")
 	})
 	inBubble(t, "new streams", func(t *testing.T) {
 		s := servePipe(t, Config{}, slow)
 		s.conn.Drain()
-		s.want(first)
+		s.want(first, ping)
 		s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/2s", ":authority=h")) // the client has not heard yet
 		s.want("GOAWAY 1 NO_ERROR")
 		s.send(s.request(3, true)) // it should have
 		s.send(s.request(5, false))
 		s.send(dataFrame(5, true, "x"))
 		s.want(okFrames(1)...)
-		s.want("GOAWAY 5 NO_ERROR", "end")
+		s.want("GOAWAY 1 NO_ERROR", "end")
 		if got := s.conn.Requests(); got != 1 {
 			t.Errorf("%d requests, want 1", got)
 		}
@@ -233,7 +233,38 @@ func TestDrain(t *testing.T) {
 		draining = true
 		s.send(s.headers(3, true, ":method=GET", ":scheme=http", ":path=/0s", ":authority=h"))
 		s.want(okFrames(3)...)
-		s.want(first, "GOAWAY 3 NO_ERROR", "end")
+		s.want(first, ping, "GOAWAY 3 NO_ERROR", "end")
+	})
+	inBubble(t, "a client that has heard", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/2s", ":authority=h"))
+		s.sync()
+		start := time.Now()
+		s.conn.Drain()
+		s.want(first, ping)
+		s.send(appendPing(nil, flagAck, pingData)) // answers something else
+		s.send(s.headers(3, true, ":method=GET", ":scheme=http", ":path=/1s", ":authority=h"))
+		s.send(appendPing(nil, flagAck, drainPing))
+		s.want("GOAWAY 3 NO_ERROR")
+		if got := time.Since(start); got != 0 {
+			t.Errorf("it took %v, want nothing", got)
+		}
+		s.send(appendPing(nil, flagAck, drainPing))
+		s.want(okFrames(3)...)
+		s.want(okFrames(1)...)
+		s.want("GOAWAY 3 NO_ERROR", "end")
+	})
+	inBubble(t, "an idle client that has heard", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.sync()
+		start := time.Now()
+		s.conn.Drain()
+		s.want(first, ping)
+		s.send(appendPing(nil, flagAck, drainPing))
+		s.want("GOAWAY 0 NO_ERROR", "end")
+		if got := time.Since(start); got != 0 {
+			t.Errorf("it took %v, want nothing", got)
+		}
 	})
 }
 
@@ -351,4 +382,192 @@ func TestLinger(t *testing.T) {
 	if s.rawPeer.err != io.EOF {
 		t.Errorf("the connection ended with %v, want EOF", s.rawPeer.err)
 	}
+}
+
+// A halfConn is a connection in memory whose sending side can end alone, as
+// that of TCP can.
+type halfConn struct {
+	net.Conn
+	closed chan struct{} // by CloseWrite
+}
+
+func (c *halfConn) CloseWrite() error {
+	close(c.closed)
+	return nil
+}
+
+// serveHalf serves a connection in memory whose sending side can end. On it
+// the client has sent requests for n streams, and reads nothing yet.
+func serveHalf(t *testing.T, cfg Config, n int, handle func(*ServerStream)) (peer net.Conn, c *ServerConn, closed, done chan struct{}) {
+	t.Helper()
+	peer, ours := net.Pipe()
+	half := &halfConn{ours, make(chan struct{})}
+	cfg = cfg.WithDefaults()
+	c = NewServerConn(half, &cfg, nil, handle)
+	done = make(chan struct{})
+	go func() { defer close(done); c.Serve() }()
+	t.Cleanup(func() { c.Kill(); peer.Close(); <-done })
+	raw := newRawPeer(t, &scriptConn{})
+	peer.Write(hello(setting{settingInitialWindowSize, 1 << 20}))
+	peer.Write(appendWindowUpdate(nil, 0, 1<<20))
+	for i := range n {
+		peer.Write(raw.request(uint32(2*i+1), true))
+	}
+	synctest.Wait()
+	return peer, c, half.closed, done
+}
+
+// takeData reads frames until one of a type, and returns how much data came.
+func takeData(t *testing.T, nc net.Conn, until frameType, last []byte) (n int) {
+	t.Helper()
+	var head [frameHeaderLen]byte
+	for {
+		if _, err := io.ReadFull(nc, head[:]); err != nil {
+			t.Errorf("after %d bytes of data: %v", n, err)
+			return n
+		}
+		h, _ := consumeFrameHeader(head[:])
+		p := make([]byte, h.length)
+		if _, err := io.ReadFull(nc, p); err != nil {
+			t.Errorf("after %d bytes of data: %v", n, err)
+			return n
+		}
+		if h.typ == frameData {
+			n += h.length
+		}
+		if h.typ == until && (last == nil || string(p) == string(last)) {
+			return n
+		}
+	}
+}
+
+// TestGoodEndWaits: a client that is slow to take the rest gets it, whoever has
+// asked for the end, as long as it takes some.
+func TestGoodEndWaits(t *testing.T) {
+	t.Parallel()
+	const size = 60_000
+	for _, tt := range []struct {
+		name string
+		end  func(peer net.Conn, c *ServerConn)
+	}{
+		{"drained", func(_ net.Conn, c *ServerConn) { c.Drain() }},
+		{"client goes away", func(peer net.Conn, _ *ServerConn) { peer.Write(appendGoAway(nil, 0, NoError, "")) }},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			peer, c, closed, done := serveHalf(t, Config{WriteTimeout: 10 * time.Second}, 1, func(s *ServerStream) { sendBytes(s, size) })
+			tt.end(peer, c)
+			n := 0
+			for range 4 { // 25 s in which it takes 4 kB now and then
+				time.Sleep(6 * time.Second)
+				k, err := io.ReadFull(peer, make([]byte, 4000))
+				if n += k; err != nil {
+					t.Fatalf("after %d bytes: %v", n, err)
+				}
+			}
+			k, err := io.ReadFull(peer, make([]byte, size-n))
+			if err != nil {
+				t.Fatalf("after %d bytes: %v", n+k, err)
+			}
+			takeRest := make(chan struct{})
+			go func() { defer close(takeRest); io.Copy(io.Discard, peer) }()
+			<-closed
+			start := time.Now()
+			select {
+			case <-done:
+				t.Error("closed before the client has said that it has everything")
+			case <-time.After(9 * time.Second):
+			}
+			peer.Write(join(appendWindowUpdate(nil, 0, 1), appendPing(nil, flagAck, lastPing)))
+			<-done
+			if got := time.Since(start); got != 9*time.Second {
+				t.Errorf("it took %v after the answer to the PING, want nothing", got-9*time.Second)
+			}
+			<-takeRest
+		})
+	}
+	inBubble(t, "takes nothing", func(t *testing.T) {
+		_, c, _, done := serveHalf(t, Config{WriteTimeout: 10 * time.Second}, 1, func(s *ServerStream) { sendBytes(s, size) })
+		start := time.Now()
+		c.Drain()
+		<-done
+		if got := time.Since(start); got > 12*time.Second {
+			t.Errorf("it took %v, want WriteTimeout", got)
+		}
+	})
+	inBubble(t, "takes next to nothing", func(t *testing.T) {
+		peer, c, _, done := serveHalf(t, Config{WriteTimeout: 10 * time.Second}, 1, func(s *ServerStream) { sendBytes(s, size) })
+		start := time.Now()
+		c.Drain()
+		taken := make(chan struct{})
+		go func() {
+			defer close(taken)
+			for {
+				if _, err := peer.Read(make([]byte, 100)); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		<-done
+		if got := time.Since(start); got > 12*time.Second {
+			t.Errorf("it took %v, want WriteTimeout", got)
+		}
+		<-taken
+	})
+	inBubble(t, "after an error", func(t *testing.T) {
+		peer, _, _, done := serveHalf(t, Config{WriteTimeout: 10 * time.Second}, 1, func(s *ServerStream) { sendBytes(s, size) })
+		start := time.Now()
+		peer.Write(rawFrame(framePushPromise, 0, 1, nil))
+		<-done
+		if got := time.Since(start); got > 2*lastWords {
+			t.Errorf("it took %v, want %v at most", got, 2*lastWords)
+		}
+	})
+}
+
+// TestLingerTimes: how long a connection that has ended in good order waits for the
+// client to close.
+func TestLingerTimes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		do   func(t *testing.T, peer net.Conn, c *ServerConn)
+		want time.Duration // from the last frame on
+	}{
+		{"has heard of the end", func(t *testing.T, peer net.Conn, c *ServerConn) {
+			c.Drain()
+			takeData(t, peer, framePing, drainPing)
+			peer.Write(appendPing(nil, flagAck, drainPing))
+		}, lastGasp},
+		{"has been idle for long", func(t *testing.T, peer net.Conn, c *ServerConn) {}, lastGasp},
+		{"has just had an answer", func(t *testing.T, peer net.Conn, c *ServerConn) {
+			peer.Write(appendGoAway(nil, 0, NoError, ""))
+		}, 10 * time.Second},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			peer, c, closed, done := serveHalf(t, Config{WriteTimeout: 10 * time.Second, IdleTimeout: 20 * time.Second}, 1, ok)
+			takeData(t, peer, frameData, nil)
+			tt.do(t, peer, c)
+			takeData(t, peer, frameGoAway, nil)
+			<-closed
+			start := time.Now()
+			<-done
+			if got := time.Since(start); got != tt.want {
+				t.Errorf("it took %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestKillSaysSo: a client that reads hears of it.
+func TestKillSaysSo(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		s := servePipe(t, Config{}, slow)
+		s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/1h", ":authority=h"))
+		s.sync()
+		synctest.Wait()
+		s.conn.Kill()
+		s.want("GOAWAY 1 NO_ERROR", "end")
+	})
 }

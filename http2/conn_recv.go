@@ -3,7 +3,10 @@
 
 package http2
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 func (c *conn) onData(h frameHeader, p []byte) error {
 	if h.stream == 0 {
@@ -217,6 +220,9 @@ func (c *conn) onPing(h frameHeader, p []byte) error {
 	if len(p) != 8 {
 		return &connError{FrameSizeError, "PING of wrong size"}
 	}
+	if h.has(flagAck) && c.answersDrain(p) {
+		return nil
+	}
 	if h.has(flagAck) && !c.quiet.pinged.IsZero() {
 		return nil // any frame proves that the peer is there
 	}
@@ -227,6 +233,22 @@ func (c *conn) onPing(h frameHeader, p []byte) error {
 	defer c.mu.Unlock()
 	c.controlLocked(func(b []byte) []byte { return appendPing(b, flagAck, p) })
 	return nil
+}
+
+// answersDrain reports whether a PING's answer says that the client has heard
+// of the end, which goes on then. It has taken everything that was sent before.
+func (c *conn) answersDrain(p []byte) bool {
+	if !bytes.Equal(p, drainPing) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.draining || c.drainHeard {
+		return false
+	}
+	c.drainHeard = true
+	c.drainNowLocked()
+	return true
 }
 
 // spendCredit counts a frame that something we have sent may be the reason for:

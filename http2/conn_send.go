@@ -103,16 +103,54 @@ func (c *conn) flushLoop() {
 		if out == nil { // closing, and everything is sent
 			return
 		}
-		armed = c.armWriteLocked(armed)
-		c.mu.Unlock()
-		_, err := c.nc.Write(out.B)
+		var err error
+		armed, err = c.writeLocked(out.B, armed)
 		out.Release()
-		c.mu.Lock()
 		if err != nil {
 			c.broken = true
 			c.endLocked(err)
 		}
 	}
+}
+
+// minRate is what a peer has to take, in bytes per second, averaged over the
+// time that a write may take at least.
+const minRate = 240
+
+// maxRecord is how much is written at a time over TLS, in bytes, where a write
+// that was cut short cannot be continued.
+const maxRecord = 16 << 10
+
+// writeLocked sends b. A write that is out of time goes on if the peer has kept
+// to minRate. c.mu is released while writing.
+func (c *conn) writeLocked(b []byte, armed time.Time) (time.Time, error) {
+	c.writing = true
+	defer func() { c.writing = false }()
+	for len(b) > 0 {
+		armed = c.armWriteLocked(armed)
+		piece := b
+		if c.tls {
+			piece = b[:min(len(b), maxRecord)]
+		}
+		c.mu.Unlock()
+		n, err := c.nc.Write(piece)
+		c.mu.Lock()
+		if err != nil {
+			if !isTimeout(err) || !c.keepsUpLocked(n) {
+				return armed, err
+			}
+			armed = time.Time{}
+		}
+		b = b[n:]
+	}
+	return armed, nil
+}
+
+// keepsUpLocked reports whether n bytes are enough for a write that is out of
+// time.
+func (c *conn) keepsUpLocked(n int) bool {
+	limit := c.writeLimitLocked() * 3 / 4
+	return !c.broken && !c.urgent && n > 0 && n >= int(limit.Seconds()*minRate)
 }
 
 // takeLocked takes what is to be sent next, nil if there is nothing, and lets
@@ -136,11 +174,8 @@ func (c *conn) takeLocked() *bytebuf.Buf {
 // armWriteLocked sets the write deadline unless the one that is set has three
 // quarters of its time left.
 func (c *conn) armWriteLocked(armed time.Time) time.Time {
-	limit := c.cfg.WriteTimeout
-	if c.closing {
-		limit = lastWords // set by endLocked, and maybe replaced since
-	}
-	if limit <= 0 {
+	limit := c.writeLimitLocked()
+	if limit == 0 {
 		return armed
 	}
 	now := time.Now()
