@@ -87,7 +87,7 @@ func (s *ClientStream) openLocked(last bool) error {
 		}
 	}
 	err := s.awaitRoomLocked(&s.write)
-	if c.closing || c.goneAway || c.nextID >= maxStreamID {
+	if s.err == nil && (c.closing || c.goneAway || c.nextID >= maxStreamID) {
 		err = ErrNoStream
 	}
 	if err != nil {
@@ -311,6 +311,7 @@ func (s *ClientStream) BodyReceived() int64 { return s.received }
 // idle; zero and negative mean no bound.
 func (s *ClientStream) StartTunnel(idle time.Duration) {
 	s.read.limit, s.write.limit, s.leftOut = idle, idle, -1
+	s.write.anyRate = true
 	s.c.mu.Lock()
 	s.tunnel = true
 	s.c.mu.Unlock()

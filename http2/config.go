@@ -48,9 +48,11 @@ type Config struct {
 	// 64 MiB.
 	ConnWindow int
 
-	// MaxResets is how many streams may end by RST_STREAM, sent or received,
-	// within 10 seconds, before the connection is closed; twice as many do
-	// if they are less than half of all streams. Zero means 200.
+	// MaxResets is how many streams may end within 10 seconds by RST_STREAM
+	// of the peer, or of ours for a mistake of the peer, unless they are less
+	// than half of all streams. Beyond that a server closes the connection; a
+	// client opens no more streams on it and lets the others finish. Zero
+	// means 200.
 	MaxResets int
 
 	// MaxGlitches is how many oddities a connection may show within 10
@@ -74,9 +76,11 @@ type Config struct {
 	// limit.
 	ReadTimeout time.Duration
 
-	// WriteTimeout bounds each wait of a stream in which nothing can be
-	// written, be it for the peer's window or the socket; it ends after twice
-	// as long at the latest. Zero means 60 seconds; negative means no limit.
+	// WriteTimeout bounds each wait in which nothing can be written, be it for
+	// the peer's window or the socket. All waits of a stream together may last
+	// longer by one second for each 240 bytes that the peer takes: less than
+	// that is no progress, but in a tunnel. Zero means 60 seconds; negative
+	// means no limit.
 	WriteTimeout time.Duration
 
 	// PingInterval is how often a connection with streams is probed when

@@ -43,7 +43,8 @@ type conn struct {
 	nextID      uint32 // the next stream that we open
 	peerStreams int    // open streams that the peer has opened
 	recentReset [32]uint32
-	resets      int // streams that we have reset so far
+	resets      int   // streams that we have reset so far
+	late        int64 // bytes that may still come on them
 
 	out         *bytebuf.Buf // frames to send; nil if there are none
 	writer      *headWriter
@@ -153,7 +154,7 @@ func (c *conn) readLoop() error {
 
 // resetStream ends a stream for a mistake of the peer.
 func (c *conn) resetStream(id uint32, se *streamError) error {
-	if err := c.guard.reset(c.in.now); err != nil {
+	if err := c.countReset(); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -163,6 +164,20 @@ func (c *conn) resetStream(id uint32, se *streamError) error {
 	if s := c.streams[id]; s != nil {
 		s.failLocked(se)
 	}
+	return nil
+}
+
+// countReset counts a stream that the peer has reset, or made us reset. A server
+// ends a connection that has too many. A client spares the other streams, which
+// may be of other clients of a proxy, and opens no more.
+func (c *conn) countReset() error {
+	err := c.guard.reset(c.in.now)
+	if err == nil || c.server {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drainLocked()
 	return nil
 }
 
@@ -235,7 +250,16 @@ func (c *conn) stateLocked(id uint32) (*stream, streamState) {
 // byPeer reports whether the peer is the one to open a stream of this number.
 func (c *conn) byPeer(id uint32) bool { return (id%2 == 1) == c.server }
 
+// noteResetLocked notes that we reset a stream, open or not, on which the peer
+// may have sent as much as its window allows.
 func (c *conn) noteResetLocked(id uint32) {
+	late := int64(c.cfg.StreamWindow)
+	if s := c.streams[id]; s != nil {
+		if late = s.recvWindow; s.remoteClosed {
+			late = 0
+		}
+	}
+	c.late = min(c.late+late, 2*int64(c.cfg.ConnWindow))
 	c.recentReset[c.resets%len(c.recentReset)] = id
 	c.resets++
 }

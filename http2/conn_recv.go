@@ -35,7 +35,7 @@ func (c *conn) onData(h frameHeader, p []byte) error {
 		return &connError{StreamClosed, "DATA on closed stream"}
 	case streamReset:
 		c.giveBackLocked(nil, n)
-		return nil
+		return c.lateLocked(n)
 	}
 	if err := s.takesLocked(n, len(data), h.has(flagEndStream)); err != nil {
 		c.giveBackLocked(nil, n)
@@ -46,6 +46,19 @@ func (c *conn) onData(h frameHeader, p []byte) error {
 		c.giveBackLocked(s, pad)
 	}
 	return nil
+}
+
+// minLate is for how much the smallest frame of late data counts, in bytes.
+const minLate = 256
+
+// lateLocked counts n bytes that have come on a stream that we have reset. The
+// peer may not know of that yet, but it cannot have sent more than the window.
+func (c *conn) lateLocked(n int64) error {
+	if c.late -= max(n, minLate); c.late >= 0 {
+		return nil
+	}
+	c.late = 0
+	return c.glitch()
 }
 
 // giveBackLocked returns n bytes of received and consumed data to the windows
@@ -108,7 +121,7 @@ func (c *conn) onRSTStream(h frameHeader, p []byte) error {
 		if answered {
 			return nil
 		}
-		return c.guard.reset(c.in.now)
+		return c.countReset()
 	}
 	c.mu.Unlock()
 	if state == streamIdle {

@@ -68,9 +68,15 @@ func (c *conn) controlLocked(add func([]byte) []byte) {
 // maxCredit bounds what spendCredit can count on.
 const maxCredit = 10_000
 
-// earnLocked lets the peer send a few frames because of n bytes that we send.
-func (c *conn) earnLocked(n int) {
-	c.credit = min(c.credit+4+n/512, maxCredit)
+// earnLocked lets the peer send a few frames because of one of n bytes that we
+// send. If the peer's window is the reason for its end, as cut says, the bytes
+// alone count: a window that is opened bit by bit must not pay for itself.
+func (c *conn) earnLocked(n int, cut bool) {
+	frames := n / 512
+	if !cut {
+		frames += 4
+	}
+	c.credit = min(c.credit+frames, maxCredit)
 }
 
 // scheduleLocked adds data of the streams in line, in their order, as far as
@@ -112,10 +118,6 @@ func (c *conn) flushLoop() {
 		}
 	}
 }
-
-// minRate is what a peer has to take, in bytes per second, averaged over the
-// time that a write may take at least.
-const minRate = 240
 
 // maxRecord is how much is written at a time over TLS, in bytes, where a write
 // that was cut short cannot be continued.
@@ -186,8 +188,9 @@ func (c *conn) armWriteLocked(armed time.Time) time.Time {
 	return armed
 }
 
-// appendDataLocked appends a DATA frame.
-func (s *stream) appendDataLocked(data []byte, end bool) {
+// appendDataLocked appends a DATA frame. cut says that the peer's window does
+// not allow for more.
+func (s *stream) appendDataLocked(data []byte, end, cut bool) {
 	c := s.c
 	var flags uint8
 	if end {
@@ -198,7 +201,7 @@ func (s *stream) appendDataLocked(data []byte, end bool) {
 	b.B = append(b.B, data...)
 	s.sendWindow -= int64(len(data))
 	c.sendWindow -= int64(len(data))
-	c.earnLocked(len(data))
+	c.earnLocked(len(data), cut)
 	if end {
 		s.endLocalLocked()
 	}
@@ -227,7 +230,7 @@ func (s *stream) appendHeadLocked(block []byte, end bool) {
 		}
 		typ = frameContinuation
 	}
-	c.earnLocked(0)
+	c.earnLocked(0, false)
 	if end {
 		s.endLocalLocked()
 	}

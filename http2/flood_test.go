@@ -6,6 +6,8 @@ package http2
 import (
 	"bytes"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +93,33 @@ var floods = []flood{
 		}
 		return rawFrame(frameContinuation, 0, 1, nil)
 	}, 20, ok},
+	{"RST_STREAM on ended streams", func(p *rawPeer, i uint32) []byte {
+		if i == 0 {
+			return p.request(1, true, "priority=u=0")
+		}
+		return appendRSTStream(nil, 1, Cancel)
+	}, 2000, ok},
+	{"window by the byte", func(p *rawPeer, i uint32) []byte {
+		if i == 0 {
+			return join(appendSettings(nil, setting{settingInitialWindowSize, 0}), p.request(1, true))
+		}
+		return appendWindowUpdate(nil, 1, 1)
+	}, 2000, func(s *ServerStream) { sendBytes(s, 1<<20) }},
+	{"DATA on a stream that we have reset", func(p *rawPeer, i uint32) []byte {
+		if i == 0 {
+			return join(p.post(1, "content-length=1"), dataFrame(1, false, "xx"))
+		}
+		return dataFrame(1, false, "x")
+	}, 2000, ok},
+	{"much DATA on a stream that we have reset", func(p *rawPeer, i uint32) []byte {
+		if i == 0 {
+			return join(p.post(1, "content-length=1"), dataFrame(1, false, "xx"))
+		}
+		return dataFrame(1, false, strings.Repeat("x", 1000))
+	}, 2000, ok},
+	{"table size updates", func(p *rawPeer, i uint32) []byte {
+		return headersFrame(2*i+1, true, append([]byte{0x20, 0x20}, p.block(":method=GET", fmt.Sprint("x-", i, "=y"))...))
+	}, 1000, ok},
 	{"rapid reset", func(p *rawPeer, i uint32) []byte {
 		return join(p.request(2*i+1, true), appendRSTStream(nil, 2*i+1, Cancel))
 	}, 1000, work},
@@ -116,44 +145,83 @@ var floods = []flood{
 
 // TestFloods: each flood ends its connection after a bounded number of frames,
 // what the connection holds meanwhile is bounded, and a client on another
-// connection is answered all the time.
+// connection is answered all the time, about as quickly as before.
 func TestFloods(t *testing.T) {
 	t.Parallel()
-	bystander := serveTCP(t, Config{}, ok)
-	next := uint32(1)
 	for _, f := range floods {
 		t.Run(f.name, func(t *testing.T) {
-			s := serveTCP(t, Config{MaxStreams: 20}, f.handle)
-			go func() {
-				for i := range uint32(f.turns) {
-					if s.send(f.send(s.rawPeer, i)) != nil {
-						return
-					}
+			b := newBystander(t)
+			before := b.p99(func(n int) bool { return n < 200 })
+			// A loaded machine may stop us for a moment; a flood always slows us down.
+			limit, during := max(20*before, 250*time.Millisecond), time.Duration(0)
+			for range 3 {
+				if during = f.run(t, b); during <= limit || t.Failed() {
+					return
 				}
-			}()
-			start := time.Now()
-			ended := make(chan string, 1)
-			go func() { ended <- s.ended() }()
-			for done := false; !done; {
-				select {
-				case code := <-ended:
-					if done = true; code != "ENHANCE_YOUR_CALM" {
-						t.Errorf("the connection has ended with %q, want ENHANCE_YOUR_CALM", code)
-					}
-				case <-time.After(patience):
-					t.Fatalf("the connection lives on after %d turns", f.turns)
-				default:
-				}
-				bystander.send(bystander.request(next, true))
-				bystander.want(okFrames(int(next))...)
-				next += 2
-				s.checkBounds(t)
 			}
-			if d := time.Since(start); d > 10*time.Second {
-				t.Errorf("it took %v, want at most 10s", d)
-			}
+			t.Errorf("99 %% of the answers to another client took up to %v, want %v; %v before", during, limit, before)
 		})
 	}
+}
+
+// run lets a flood loose on a new connection until that ends, and returns p99
+// of the bystander.
+func (f *flood) run(t *testing.T, b *bystander) time.Duration {
+	s := serveTCP(t, Config{MaxStreams: 20}, f.handle)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for i := range uint32(f.turns) {
+			if s.send(f.send(s.rawPeer, i)) != nil {
+				return
+			}
+		}
+	}()
+	start := time.Now()
+	ended := make(chan string, 1)
+	go func() { ended <- s.ended() }()
+	p99 := b.p99(func(int) bool {
+		s.checkBounds(t)
+		select {
+		case code := <-ended:
+			if code != "ENHANCE_YOUR_CALM" {
+				t.Errorf("the connection has ended with %q, want ENHANCE_YOUR_CALM", code)
+			}
+			return false
+		default:
+		}
+		if d := time.Since(start); d > 10*time.Second {
+			t.Fatalf("the connection lives on after %v", d)
+		}
+		return true
+	})
+	<-sent
+	return p99
+}
+
+// A bystander is a client on a connection of its own.
+type bystander struct {
+	*served
+	next uint32
+}
+
+func newBystander(t *testing.T) *bystander { return &bystander{serveTCP(t, Config{}, ok), 1} }
+
+// p99 makes one request after the other, at least 100 and as long as more says
+// so after n, and returns the time in which 99 % of them were answered.
+func (b *bystander) p99(more func(n int) bool) time.Duration {
+	b.t.Helper()
+	var took []time.Duration
+	for goOn := true; goOn || len(took) < 100; {
+		start := time.Now()
+		b.send(join(b.request(b.next, true), appendWindowUpdate(nil, 0, 2)))
+		b.want(okFrames(int(b.next))...)
+		b.next += 2
+		took = append(took, time.Since(start))
+		goOn = goOn && more(len(took))
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
 }
 
 // checkBounds checks that the connection holds no more than it may.
@@ -221,6 +289,81 @@ func TestHonestClients(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBusyConnections: resets that are few among many streams do no harm,
+// however many they are.
+func TestBusyConnections(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "client that cancels", func(t *testing.T) {
+		s := servePipe(t, Config{}, func(s *ServerStream) {
+			if s.Request().Method == "GET" {
+				ok(s)
+				return
+			}
+			s.ReadBody()
+		})
+		for i := range uint32(9000) {
+			id := 2*i + 1
+			if i%16 == 0 {
+				s.send(join(s.post(id), appendRSTStream(nil, id, Cancel)))
+			} else {
+				s.send(s.request(id, true))
+				s.until("DATA")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if s.conn.PeerGone() {
+			t.Errorf("the connection has ended: %v", s.conn.err)
+		}
+	})
+	inBubble(t, "origin that refuses", func(t *testing.T) {
+		d := dialPipe(t, Config{})
+		for i := range 9000 {
+			s := d.get()
+			if i%10 == 0 {
+				d.send(appendRSTStream(nil, s.id, RefusedStream))
+			} else {
+				d.send(d.headers(s.id, true, ":status=204"))
+			}
+			receive(s)
+			s.Finish()
+			time.Sleep(time.Millisecond)
+		}
+		if d.conn.Available() == 0 {
+			t.Errorf("the connection takes no streams: %v", d.conn.err)
+		}
+	})
+}
+
+// TestOriginResets: an origin that resets most streams gets no more on the
+// connection, and those that are open are not harmed.
+func TestOriginResets(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		d := dialPipe(t, Config{MaxResets: 20})
+		bystander := d.get()
+		n := 0
+		for ; d.conn.Available() > 0; n++ {
+			s := d.get()
+			d.send(appendRSTStream(nil, s.id, InternalError))
+			receive(s)
+			s.Finish()
+		}
+		if n != 21 {
+			t.Errorf("%d streams were reset, want 21", n)
+		}
+		d.send(join(d.headers(1, false, ":status=200"), dataFrame(1, true, "x")))
+		if got := receive(bystander); got.err != nil || got.body != "x" {
+			t.Errorf("the other stream got %+v, want a response", got)
+		}
+		bystander.Finish()
+		<-d.conn.Closed()
+		<-d.over
+		if d.err != nil {
+			t.Errorf("OnClose got %v, want nil", d.err)
+		}
+	})
 }
 
 // TestZeroWindowBomb: requests that are cheap to send and whose responses the

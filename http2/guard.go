@@ -32,15 +32,12 @@ func (g *guard) stream(now time.Time) {
 }
 
 // reset counts a stream that ended by RST_STREAM, either way: a peer can as
-// well make us send them (CVE-2023-44487, CVE-2025-8671).
+// well make us send them (CVE-2023-44487, CVE-2025-8671). A busy connection may
+// have any number of them, as long as they are the smaller part of what it does.
 func (g *guard) reset(now time.Time) error {
 	g.roll(now)
 	g.resets++
-	limit := g.cfg.MaxResets
-	if g.resets*2 <= g.streams {
-		limit *= 2 // less than half of what it does
-	}
-	if g.resets > limit {
+	if g.resets > max(g.cfg.MaxResets, g.streams/2) {
 		return &connError{EnhanceYourCalm, "too many resets"}
 	}
 	return nil

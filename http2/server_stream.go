@@ -327,6 +327,7 @@ func (s *ServerStream) writeError(err error) error {
 // most idle; zero and negative mean no bound.
 func (s *ServerStream) StartTunnel(idle time.Duration) error {
 	s.read.limit, s.write.limit, s.left = idle, idle, -1
+	s.write.anyRate = true
 	s.noBody = false
 	return s.Flush()
 }

@@ -3,6 +3,8 @@
 
 package http2
 
+import "time"
+
 // writeDataLocked sends data as DATA frames, waiting for windows and room. end
 // says that it is the last of the stream. c.mu is released while waiting.
 //
@@ -16,24 +18,26 @@ func (s *stream) writeDataLocked(data []byte, end bool, w *waiter) error {
 	}
 	if len(data) == 0 {
 		if end {
-			s.appendDataLocked(nil, true)
+			s.appendDataLocked(nil, true, false)
 		}
 		return nil
 	}
 	s.pending, s.pendingEnd = data, end
 	s.enqueueLocked()
 	c.scheduleLocked()
+	w.took(len(data)-len(s.pending), 0)
 	for s.pending != nil {
-		before := len(s.pending)
+		start, before := time.Now(), len(s.pending)
 		s.blocked = true
 		c.mu.Unlock()
 		err := w.wait(s.writable)
 		c.mu.Lock()
 		s.blocked = false
+		w.took(before-len(s.pending), time.Since(start))
 		if s.pending == nil {
 			break
 		}
-		if err == errTimeout && len(s.pending) < before {
+		if err == errTimeout && w.owed < w.limit {
 			err = nil // slow, but it moves
 		}
 		if s.err != nil {
@@ -58,16 +62,16 @@ func (s *stream) enqueueLocked() {
 // sendPendingLocked sends one frame of what waits. There must be a window.
 func (s *stream) sendPendingLocked() {
 	c := s.c
-	n := min(len(s.pending), maxData, c.peer.maxFrame)
-	n = int(min(int64(n), s.sendWindow, c.sendWindow))
+	whole := min(len(s.pending), maxData, c.peer.maxFrame)
+	n := int(min(int64(whole), s.sendWindow, c.sendWindow))
 	piece := s.pending[:n]
 	if s.pending = s.pending[n:]; len(s.pending) > 0 {
-		s.appendDataLocked(piece, false)
+		s.appendDataLocked(piece, false, n < whole)
 		s.enqueueLocked()
 		return
 	}
 	s.pending = nil
-	s.appendDataLocked(piece, s.pendingEnd)
+	s.appendDataLocked(piece, s.pendingEnd, false)
 	if s.blocked {
 		signal(s.writable)
 	}

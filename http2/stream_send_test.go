@@ -76,21 +76,23 @@ func TestSendWindows(t *testing.T) {
 }
 
 // TestWriteTimeout: a client that opens no window loses the stream after the
-// time, whatever else it does on the connection; one that opens a little now
-// and then does not.
+// time, whatever else it does on the connection, and soon after it if it opens
+// next to none; one that takes minRate does not.
 func TestWriteTimeout(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name  string
 		every func(p *served) // once a second
 		want  error
-		after time.Duration
+		after time.Duration // cut to seconds
 	}{
 		{"nothing", func(p *served) {}, proxyerr.WriteTimeout, 10 * time.Second},
 		{"PING", func(p *served) { p.send(appendPing(nil, 0, pingData)) }, proxyerr.WriteTimeout, 10 * time.Second},
 		{"other requests", func(p *served) { p.send(p.request(uint32(3+time.Now().Unix()%100_000*2), true, "other=x")) }, proxyerr.WriteTimeout, 10 * time.Second},
 		{"window of the connection", func(p *served) { p.send(appendWindowUpdate(nil, 0, 1)) }, proxyerr.WriteTimeout, 10 * time.Second},
-		{"window of the stream", func(p *served) { p.send(appendWindowUpdate(nil, 1, 1)) }, nil, 28 * time.Second},
+		{"a byte of window", func(p *served) { p.send(appendWindowUpdate(nil, 1, 1)) }, proxyerr.WriteTimeout, 10 * time.Second},
+		{"half of minRate", func(p *served) { p.send(appendWindowUpdate(nil, 1, minRate/2)) }, proxyerr.WriteTimeout, 19 * time.Second},
+		{"minRate", func(p *served) { p.send(appendWindowUpdate(nil, 1, minRate)) }, nil, 29 * time.Second},
 	}
 	for _, tt := range tests {
 		inBubble(t, tt.name, func(t *testing.T) {
@@ -100,7 +102,13 @@ func TestWriteTimeout(t *testing.T) {
 					s.WriteHead(&header.Response{Status: 204}, true)
 					return
 				}
-				done <- sendBytes(s, 30)
+				s.WriteHead(&header.Response{Status: 200, Length: 30 * minRate}, false)
+				for i := range 30 { // each piece is a wait of its own
+					if err := s.WriteBody(make([]byte, minRate), i == 29); err != nil || i == 29 {
+						done <- err
+						return
+					}
+				}
 			})
 			s.send(appendSettings(nil, setting{settingInitialWindowSize, 1}))
 			s.sync()
@@ -110,7 +118,7 @@ func TestWriteTimeout(t *testing.T) {
 				tt.every(s)
 				select {
 				case err := <-done:
-					if !errors.Is(err, tt.want) && err != tt.want || time.Since(start) != tt.after {
+					if !errors.Is(err, tt.want) && err != tt.want || time.Since(start).Truncate(time.Second) != tt.after {
 						t.Errorf("got %v after %v, want %v after %v", err, time.Since(start), tt.want, tt.after)
 					}
 					if tt.want != nil {
@@ -256,4 +264,26 @@ func TestPeerDoesNotRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTunnelAnyRate: what is slow by nature is bounded by its idle time alone.
+func TestTunnelAnyRate(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		done := make(chan error, 1)
+		s := servePipe(t, Config{WriteTimeout: 10 * time.Second}, func(s *ServerStream) {
+			s.WriteHead(&header.Response{Status: 200, Length: -1}, false)
+			s.StartTunnel(20 * time.Second)
+			done <- s.WriteBody(make([]byte, 10), true)
+		})
+		s.send(appendSettings(nil, setting{settingInitialWindowSize, 0}))
+		s.send(s.headers(1, false, ":method=CONNECT", ":scheme=http", ":path=/", ":authority=h", ":protocol=x"))
+		for range 10 {
+			time.Sleep(15 * time.Second)
+			s.send(appendWindowUpdate(nil, 1, 1))
+		}
+		if err := <-done; err != nil {
+			t.Errorf("WriteBody: %v", err)
+		}
+	})
 }

@@ -31,6 +31,26 @@ type waiter struct {
 	limit time.Duration // zero and negative mean no bound
 	watch Watcher       // may be nil
 	timer *time.Timer   // made when it is first needed
+
+	// For writes: how long the peer has kept us waiting beyond what the bytes
+	// that it has taken allow. It shortens each wait.
+	owed    time.Duration
+	anyRate bool // whatever the peer takes will do
+}
+
+// minRate is what a peer has to take of what we send, in bytes per second.
+const minRate = 240
+
+// took notes that the peer has taken n bytes in the time d.
+func (w *waiter) took(n int, d time.Duration) {
+	if w.owed == 0 && d == 0 {
+		return
+	}
+	if w.anyRate && n > 0 {
+		w.owed = 0
+		return
+	}
+	w.owed = max(w.owed+d-time.Duration(n)*time.Second/minRate, 0)
 }
 
 // wait waits for ch.
@@ -45,7 +65,7 @@ func (w *waiter) wait(ch <-chan struct{}) error {
 	for {
 		due := time.Hour
 		if w.limit > 0 {
-			due = w.limit - time.Since(start)
+			due = w.limit - w.owed - time.Since(start)
 			if due <= 0 {
 				return errTimeout
 			}
