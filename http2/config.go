@@ -39,14 +39,18 @@ type Config struct {
 	StreamWindow int
 
 	// MaxStreamWindow is how far the window of a stream may grow, in bytes, as
-	// far as ConnWindow leaves room for other streams.
+	// far as that of the connection leaves room for other streams.
 	// Zero means 1 MiB; at most 16 MiB.
 	MaxStreamWindow int
 
 	// ConnWindow is how much unread data all streams of a connection may
-	// hold together, in bytes. Zero means 1 MiB; at least 64 KiB, at most
-	// 64 MiB.
+	// hold together at first, in bytes. It grows to MaxConnWindow while their
+	// readers keep up. Zero means 1 MiB; at least 64 KiB, at most 64 MiB.
 	ConnWindow int
+
+	// MaxConnWindow is how far the window of a connection may grow, in bytes.
+	// Zero means 4 MiB, or ConnWindow if that is more; at most 64 MiB.
+	MaxConnWindow int
 
 	// MaxResets is how many streams may end within 10 seconds by RST_STREAM
 	// of the peer, or of ours for a mistake of the peer, unless they are less
@@ -115,6 +119,7 @@ func (c Config) WithDefaults() Config {
 	c.StreamWindow = max(cmp.Or(c.StreamWindow, 64<<10), defaultWindow)
 	c.MaxStreamWindow = max(cmp.Or(c.MaxStreamWindow, 1<<20), c.StreamWindow)
 	c.ConnWindow = max(cmp.Or(c.ConnWindow, 1<<20), defaultWindow)
+	c.MaxConnWindow = max(cmp.Or(c.MaxConnWindow, 4<<20), c.ConnWindow)
 	c.MaxResets = cmp.Or(c.MaxResets, 200)
 	c.MaxGlitches = cmp.Or(c.MaxGlitches, 1000)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
@@ -146,6 +151,7 @@ func (c Config) Validate() error {
 	check("StreamWindow", c.StreamWindow, defaultWindow, 16<<20)
 	check("MaxStreamWindow", c.MaxStreamWindow, defaultWindow, 16<<20)
 	check("ConnWindow", c.ConnWindow, defaultWindow, 64<<20)
+	check("MaxConnWindow", c.MaxConnWindow, defaultWindow, 64<<20)
 	check("MaxResets", c.MaxResets, 1, 1<<20)
 	check("MaxGlitches", c.MaxGlitches, 1, 1<<20)
 	return errors.Join(errs...)

@@ -52,9 +52,12 @@ type conn struct {
 	headWaiters []*stream // wait for room to write a head
 	credit      int       // frames that the peer may send because of data that we have sent
 	sendWindow  int64
-	recvWindow  int64 // what the peer may still send us
-	recvUnsent  int64 // consumed, and not yet given back by WINDOW_UPDATE
-	grown       int64 // by how much the windows of streams have grown together
+	recvWindow  int64         // what the peer may still send us
+	recvMax     int64         // what the window is when nothing is unread
+	recvUnsent  int64         // consumed, and not yet given back by WINDOW_UPDATE
+	lastGrow    time.Time     // as of a stream
+	rtt         time.Duration // of the path, once settingsAck is true; at most maxRTT
+	grown       int64         // by how much the windows of streams have grown together
 	peer        peerSettings
 	settingsAck bool // ours have been acknowledged
 
@@ -93,7 +96,7 @@ func (c *conn) init(nc net.Conn, cfg *Config, server bool) {
 		c.nextID = 2
 	}
 	c.writer = newHeadWriter()
-	c.sendWindow, c.recvWindow = defaultWindow, defaultWindow
+	c.sendWindow, c.recvWindow, c.recvMax = defaultWindow, defaultWindow, int64(cfg.ConnWindow)
 	c.peer = peerSettings{maxFrame: minMaxFrame, initialWindow: defaultWindow, maxStreams: 1<<32 - 1}
 	c.goAwaySent = maxStreamID
 	c.ready = make(chan struct{})
@@ -126,7 +129,7 @@ func (c *conn) settings() []byte {
 		list = append(list, setting{settingEnablePush, 0})
 	}
 	b := appendSettings(nil, list...)
-	if grow := int64(c.cfg.ConnWindow) - defaultWindow; grow > 0 {
+	if grow := c.recvMax - c.recvWindow; grow > 0 {
 		c.recvWindow += grow
 		b = appendWindowUpdate(b, 0, grow)
 	}
@@ -259,7 +262,7 @@ func (c *conn) noteResetLocked(id uint32) {
 			late = 0
 		}
 	}
-	c.late = min(c.late+late, 2*int64(c.cfg.ConnWindow))
+	c.late = min(c.late+late, 2*c.recvMax)
 	c.recentReset[c.resets%len(c.recentReset)] = id
 	c.resets++
 }

@@ -67,8 +67,8 @@ func (c *conn) lateLocked(n int64) error {
 // a window that others fill must not make the rest of it useless.
 func (c *conn) giveBackLocked(s *stream, n int64) {
 	c.recvUnsent += n
-	if c.recvUnsent >= int64(c.cfg.ConnWindow)/2 || c.recvUnsent >= c.recvWindow {
-		grow := c.recvUnsent
+	if c.recvUnsent >= c.recvMax/2 || c.recvUnsent >= c.recvWindow {
+		grow := c.recvUnsent + c.growLocked()
 		c.recvUnsent = 0
 		c.recvWindow += grow
 		c.windowUpdateLocked(0, grow)
@@ -77,7 +77,7 @@ func (c *conn) giveBackLocked(s *stream, n int64) {
 		return
 	}
 	s.recvUnsent += n
-	if s.recvUnsent >= s.recvMax/2 {
+	if s.recvUnsent >= s.stepLocked() {
 		grow := s.recvUnsent + s.growLocked()
 		s.recvUnsent = 0
 		s.recvWindow += grow
@@ -149,7 +149,10 @@ func (c *conn) onSettings(h frameHeader, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h.has(flagAck) {
-		c.settingsAck = true
+		if !c.settingsAck {
+			c.settingsAck = true
+			c.rtt = min(c.in.now.Sub(c.started), maxRTT)
+		}
 		return nil
 	}
 	window := c.peer.initialWindow

@@ -7,8 +7,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/belay-proxy/belay/header"
 )
@@ -234,8 +237,8 @@ func TestWindowsGivenBack(t *testing.T) {
 				if c.closing {
 					t.Fatalf("the connection has ended: %v", c.err)
 				}
-				if got := c.recvWindow + c.recvUnsent; got != defaultWindow {
-					t.Errorf("window of %d bytes, want %d", got, defaultWindow)
+				if got := c.recvWindow + c.recvUnsent; got != c.recvMax || got < defaultWindow {
+					t.Errorf("window of %d bytes, want %d", got, c.recvMax)
 				}
 				if len(c.streams) != 0 || c.peerStreams != 0 || s.conn.running != 0 || s.conn.held != 0 {
 					t.Errorf("%d streams, %d of the peer's, %d handlers, %d bytes held, want none", len(c.streams), c.peerStreams, s.conn.running, s.conn.held)
@@ -301,35 +304,134 @@ func echoLength(s *ServerStream) {
 }
 
 // TestWindowGrows: the window of a stream whose reader keeps up doubles up to
-// its limit and never beyond.
+// its limit and never beyond, and that of the connection with it.
 func TestWindowGrows(t *testing.T) {
 	t.Parallel()
-	inBubble(t, "quick", func(t *testing.T) {
-		s := servePipe(t, Config{StreamWindow: 1 << 16, MaxStreamWindow: 1 << 18, ConnWindow: 64 << 20}, echoLength)
-		s.send(s.headers(1, false, ":method=POST", ":scheme=http", ":path=/", ":authority=h"))
-		stream, highest := int64(1<<16), int64(0)
-		for range 200 {
-			n := min(stream, 1<<14)
-			s.send(dataFrame(1, false, strings.Repeat("y", int(n))))
-			stream -= n
-			s.sync()
-			for {
-				s.mu.Lock()
-				pending := len(s.frames)
-				s.mu.Unlock()
-				if pending == 0 {
-					break
+	const mega = 1 << 20
+	for _, tt := range []struct {
+		name    string
+		cfg     Config
+		rtt     time.Duration
+		streams int
+		read    int           // bytes that a reader takes at a time
+		pause   time.Duration // between two times
+		stream  [2]int64      // what the largest window of a stream is in the end, at least and at most
+		conn    [2]int64      // of the connection
+		share   int           // of the path's 1.25 MB/s, in percent, at least
+	}{
+		{"a short path", Config{}, 0, 1, 0, 0, [2]int64{1 << 17, mega}, [2]int64{mega, 4 * mega}, 99},
+		{"a long path", Config{}, 600 * time.Millisecond, 1, 0, 0, [2]int64{mega, mega}, [2]int64{2 * mega, 4 * mega}, 95},
+		{"a long path for many", Config{}, 600 * time.Millisecond, 20, 0, 0, [2]int64{1 << 17, mega}, [2]int64{2 * mega, 4 * mega}, 95},
+		{"limits", Config{MaxStreamWindow: 1 << 18, MaxConnWindow: mega}, 600 * time.Millisecond, 1, 0, 0, [2]int64{1 << 18, 1 << 18}, [2]int64{mega, mega}, 30},
+		{"a slow reader", Config{}, 0, 1, 16 << 10, 20 * time.Millisecond, [2]int64{1 << 16, 1 << 17}, [2]int64{mega, mega}, 40},
+		{"a slow reader far away", Config{}, 100 * time.Millisecond, 1, 16 << 10, 20 * time.Millisecond, [2]int64{1 << 16, 1 << 19}, [2]int64{mega, mega}, 40},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			peer, ours := net.Pipe()
+			s := serve(t, peer, ours, tt.cfg, func(s *ServerStream) {
+				for n := 0; ; {
+					piece, last, err := s.ReadBody()
+					if n += len(piece); last || err != nil {
+						return
+					}
+					if tt.read > 0 && n >= tt.read {
+						time.Sleep(tt.pause)
+						n = 0
+					}
 				}
-				if f, _ := s.nextAny(); f.typ == frameWindowUpdate && f.stream == 1 {
-					stream += int64(be32(f.payload))
-				}
+			})
+			p := newPath(s, tt.rtt, tt.streams)
+			p.run(30 * time.Second)
+			sent := p.sent
+			p.run(20 * time.Second)
+			c := &s.conn.conn
+			c.mu.Lock()
+			largest := int64(0)
+			for _, st := range c.streams {
+				largest = max(largest, st.recvMax)
 			}
-			highest = max(highest, stream)
+			connMax := c.recvMax
+			c.mu.Unlock()
+			if largest < tt.stream[0] || largest > tt.stream[1] {
+				t.Errorf("a stream's window has grown to %d, want %v", largest, tt.stream)
+			}
+			if connMax < tt.conn[0] || connMax > tt.conn[1] {
+				t.Errorf("the connection's window has grown to %d, want %v", connMax, tt.conn)
+			}
+			if share := (p.sent - sent) * 100 / (20 * 100 * pathTick); share < int64(tt.share) {
+				t.Errorf("%d %% of the path was used, want %d", share, tt.share)
+			}
+		})
+	}
+}
+
+// A path carries uploads at 1.25 MB/s to a server that is some way off.
+type path struct {
+	*served
+	rtt     time.Duration
+	sent    int64
+	windows map[uint32]int64 // by stream, 0 for the connection
+	coming  []update
+}
+
+// An update of a window is on its way back.
+type update struct {
+	at     time.Time
+	stream uint32
+	n      int64
+}
+
+// pathTick is what a path carries in 10 ms.
+const pathTick = 12_500
+
+func newPath(s *served, rtt time.Duration, streams int) *path {
+	p := &path{served: s, rtt: rtt, windows: map[uint32]int64{0: defaultWindow}}
+	s.send(append([]byte(preface), appendSettings(nil)...))
+	time.Sleep(rtt)
+	s.send(appendSettingsAck(nil))
+	for i := range streams {
+		id := uint32(2*i + 1)
+		s.send(s.post(id))
+		p.windows[id] = 1 << 16
+	}
+	return p
+}
+
+// run sends what the windows allow for, the streams taking turns.
+func (p *path) run(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		p.updates()
+		room := int64(pathTick)
+		for moved := true; moved && room > 0; {
+			moved = false
+			for id := range p.windows {
+				n := min(room, p.windows[0], p.windows[id], 2000)
+				if id == 0 || n <= 0 {
+					continue
+				}
+				p.send(dataFrame(id, false, strings.Repeat("x", int(n))))
+				p.windows[0] -= n
+				p.windows[id] -= n
+				room -= n
+				p.sent += n
+				moved = true
+			}
 		}
-		s.send(dataFrame(1, true, ""))
-		s.until("HEADERS 1 ")
-		if highest > 1<<18 || highest < 1<<17 {
-			t.Errorf("the window has grown to %d, want it to reach about %d", highest, 1<<18)
+	}
+}
+
+func (p *path) updates() {
+	synctest.Wait()
+	p.mu.Lock()
+	for _, f := range p.frames {
+		if f.typ == frameWindowUpdate {
+			p.coming = append(p.coming, update{time.Now().Add(p.rtt), f.stream, int64(be32(f.payload))})
 		}
-	})
+	}
+	p.frames = nil
+	p.mu.Unlock()
+	for len(p.coming) > 0 && !p.coming[0].at.After(time.Now()) {
+		p.windows[p.coming[0].stream] += p.coming[0].n
+		p.coming = p.coming[1:]
+	}
 }

@@ -296,14 +296,14 @@ func TestHonestClients(t *testing.T) {
 func TestBusyConnections(t *testing.T) {
 	t.Parallel()
 	inBubble(t, "client that cancels", func(t *testing.T) {
-		s := servePipe(t, Config{}, func(s *ServerStream) {
+		s := servePipe(t, Config{MaxResets: 20}, func(s *ServerStream) {
 			if s.Request().Method == "GET" {
 				ok(s)
 				return
 			}
 			s.ReadBody()
 		})
-		for i := range uint32(9000) {
+		for i := range uint32(1500) {
 			id := 2*i + 1
 			if i%16 == 0 {
 				s.send(join(s.post(id), appendRSTStream(nil, id, Cancel)))
@@ -318,8 +318,8 @@ func TestBusyConnections(t *testing.T) {
 		}
 	})
 	inBubble(t, "origin that refuses", func(t *testing.T) {
-		d := dialPipe(t, Config{})
-		for i := range 9000 {
+		d := dialPipe(t, Config{MaxResets: 20})
+		for i := range 1500 {
 			s := d.get()
 			if i%10 == 0 {
 				d.send(appendRSTStream(nil, s.id, RefusedStream))

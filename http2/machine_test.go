@@ -23,7 +23,7 @@ import (
 // machineConfig has small limits, so that few frames reach them.
 func machineConfig() Config {
 	return Config{
-		MaxStreams: 5, MaxHeaderBytes: 1024, MaxFields: 10, MaxContinuations: 3, ConnWindow: 1 << 17, MaxStreamWindow: 1 << 17,
+		MaxStreams: 5, MaxHeaderBytes: 1024, MaxFields: 10, MaxContinuations: 3, ConnWindow: 1 << 17, MaxConnWindow: 1 << 18, MaxStreamWindow: 1 << 17,
 		MaxResets: 10, MaxGlitches: 50, PingInterval: 20 * time.Second, MaxAge: 10 * time.Minute,
 	}.WithDefaults()
 }
@@ -115,7 +115,7 @@ func (m *machine) check() {
 	if n := len(c.streams); n > c.cfg.MaxStreams || c.peerStreams > n || c.peerStreams < 0 || c.reserved < 0 {
 		m.t.Errorf("%d streams, %d of the peer's, %d reserved", n, c.peerStreams, c.reserved)
 	}
-	if w := c.recvWindow + c.recvUnsent; c.recvWindow < 0 && !c.closing || c.recvUnsent < 0 || w > int64(c.cfg.ConnWindow) || c.sendWindow > maxWindow && !c.closing {
+	if w := c.recvWindow + c.recvUnsent; c.recvWindow < 0 && !c.closing || c.recvUnsent < 0 || w > c.recvMax || c.recvMax > int64(c.cfg.MaxConnWindow) || c.sendWindow > maxWindow && !c.closing {
 		m.t.Errorf("connection windows: receive %d and %d unsent, send %d", c.recvWindow, c.recvUnsent, c.sendWindow)
 	}
 	if n := c.pendingLocked(); n > maxControl+64<<10 {
@@ -223,8 +223,8 @@ func runServer(t testing.TB, prog []byte) {
 	synctest.Wait()
 	m.check()
 	c.mu.Lock()
-	if alive := !c.closing && c.running == 0; alive && c.recvWindow+c.recvUnsent != int64(cfg.ConnWindow) {
-		t.Errorf("the receive window is %d + %d, want %d", c.recvWindow, c.recvUnsent, cfg.ConnWindow)
+	if alive := !c.closing && c.running == 0; alive && c.recvWindow+c.recvUnsent != c.recvMax {
+		t.Errorf("the receive window is %d + %d, want %d", c.recvWindow, c.recvUnsent, c.recvMax)
 	}
 	c.mu.Unlock()
 	peer.Close()

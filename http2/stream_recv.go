@@ -150,33 +150,59 @@ func (s *stream) interrupt(on bool) {
 	}
 }
 
+// stepLocked returns how much of a stream's window is given back at a time:
+// half of it at first, and less of one that has grown, so that a long path does
+// not run dry meanwhile.
+func (s *stream) stepLocked() int64 { return max(int64(s.c.cfg.StreamWindow)/2, s.recvMax/8) }
+
 // growLocked widens the window of a stream whose reader keeps up, doubling it
-// when half a window went by in less than growTime. It returns by how much.
+// when it goes by at a rate of half a window in growTime or more. It returns by
+// how much.
 func (s *stream) growLocked() int64 {
-	now := time.Now()
-	quick := now.Sub(s.lastGrow) < growTime
-	s.lastGrow = now
-	limit := int64(s.c.cfg.MaxStreamWindow)
-	if !quick || s.recvMax >= limit {
+	unread := s.recvMax - s.recvWindow - s.recvUnsent
+	if limit := int64(s.c.cfg.MaxStreamWindow); s.c.growsLocked(&s.lastGrow, s.recvMax, s.recvUnsent, unread) && s.recvMax < limit {
+		grow := max(min(s.recvMax, limit-s.recvMax, s.c.roomToGrowLocked()), 0)
+		s.recvMax += grow
+		s.c.grown += grow
+		return grow
+	}
+	return 0
+}
+
+// growLocked is the same for the window of the connection.
+func (c *conn) growLocked() int64 {
+	limit := int64(c.cfg.MaxConnWindow)
+	if c.recvMax == limit || c.recvUnsent < c.recvMax/2 {
 		return 0
 	}
-	grow := min(s.recvMax, limit-s.recvMax, s.c.roomToGrow()-s.c.grown)
-	if grow <= 0 {
+	unread := c.recvMax - c.recvWindow - c.recvUnsent
+	if !c.growsLocked(&c.lastGrow, c.recvMax, c.recvUnsent, unread) {
 		return 0
 	}
-	s.recvMax += grow
-	s.c.grown += grow
+	grow := min(c.recvMax, limit-c.recvMax)
+	c.recvMax += grow
 	return grow
 }
 
-// roomToGrow returns by how much the windows of all streams may grow together,
-// in bytes. What a stream holds unread is taken from the window of the
-// connection, so streams whose readers are slow must not be able to fill it:
-// enough is left for the first window of every other stream or, if the
-// connection has no window for that, a quarter.
-func (c *conn) roomToGrow() int64 {
-	cfg := c.cfg
-	return max(int64(cfg.ConnWindow)-int64(cfg.MaxStreams)*int64(cfg.StreamWindow), int64(cfg.ConnWindow)/4*3)
+// growsLocked reports whether a window of size should grow, now that read bytes
+// of it have gone by since last, which becomes now. Data that nobody has read
+// yet says that it is the reader who holds the peer back.
+func (c *conn) growsLocked(last *time.Time, size, read, unread int64) bool {
+	now := time.Now()
+	within := max(growTime, 2*c.rtt)
+	quick := now.Sub(*last) < time.Duration(float64(within)*float64(2*read)/float64(size))
+	*last = now
+	return quick && unread <= size/4
+}
+
+// roomToGrowLocked returns by how much the windows of streams may grow still.
+// What a stream holds unread is taken from the window of the connection, so
+// streams whose readers are slow must not be able to fill it: enough is left
+// for the first window of every other stream or, if the connection has no
+// window for that, a quarter.
+func (c *conn) roomToGrowLocked() int64 {
+	firsts := int64(c.cfg.MaxStreams) * int64(c.cfg.StreamWindow)
+	return max(c.recvMax-firsts, c.recvMax/4*3) - c.grown
 }
 
 // ungrowLocked gives back by how much the window of the stream has grown, when
@@ -188,7 +214,10 @@ func (s *stream) ungrowLocked() {
 	}
 }
 
-// growTime is the time in which a stream has to use up half its window for
-// the window to grow: longer than most round trips, so that a stream that is
-// held back by its window is not for long.
+// growTime is the time in which half a window has to be used up for it to grow:
+// longer than most round trips, and never less than two, so that a window does
+// not hold a peer back for long.
 const growTime = 200 * time.Millisecond
+
+// maxRTT bounds the round trip time that a peer can make us see.
+const maxRTT = time.Second
