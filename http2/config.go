@@ -98,12 +98,20 @@ type Config struct {
 	// seconds.
 	PingTimeout time.Duration
 
-	// MaxAge closes a connection in good order after so long. Zero and
-	// negative mean never.
+	// MaxAge closes a connection in good order after so long, or up to a
+	// tenth sooner, so that connections that began together do not end
+	// together. Streams that are open then finish. Zero means 1 hour; negative
+	// means never.
 	MaxAge time.Duration
 
 	// Draining, if not nil, reports whether the process is ending.
 	Draining func() bool
+
+	// OnReject, if not nil, is told of requests that no handler has seen,
+	// with the status that says what is wrong with them: 400 or 431. Status 0
+	// stands for a connection that a server has ended for what its client did;
+	// CodeOf has its code.
+	OnReject func(c *ServerConn, status int, err error)
 
 	// OnClose, if not nil, is told why a connection ended, nil for a good
 	// end.
@@ -127,8 +135,12 @@ func (c Config) WithDefaults() Config {
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, time.Minute)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
 	c.PingTimeout = cmp.Or(c.PingTimeout, 5*time.Second)
+	c.MaxAge = cmp.Or(c.MaxAge, time.Hour)
 	if c.Draining == nil {
 		c.Draining = func() bool { return false }
+	}
+	if c.OnReject == nil {
+		c.OnReject = func(*ServerConn, int, error) {}
 	}
 	if c.OnClose == nil {
 		c.OnClose = func(error) {}

@@ -12,7 +12,7 @@ import (
 // TestConfigDefaults: every field has a default but for those that are off.
 func TestConfigDefaults(t *testing.T) {
 	t.Parallel()
-	off := map[string]bool{"PingInterval": true, "MaxAge": true}
+	off := map[string]bool{"PingInterval": true}
 	v := reflect.ValueOf(Config{}.WithDefaults())
 	for i := range v.NumField() {
 		if name := v.Type().Field(i).Name; v.Field(i).IsZero() != off[name] {
@@ -45,6 +45,8 @@ func TestConfigValidate(t *testing.T) {
 		{Config{MaxStreamWindow: 16<<20 + 1}, "MaxStreamWindow"},
 		{Config{ConnWindow: 64 << 20}, ""},
 		{Config{ConnWindow: 64<<20 + 1}, "ConnWindow"},
+		{Config{MaxConnWindow: 64 << 20}, ""},
+		{Config{MaxConnWindow: 65534}, "MaxConnWindow"},
 		{Config{MaxResets: 1<<20 + 1}, "MaxResets"},
 		{Config{MaxGlitches: -5}, "MaxGlitches"},
 	}

@@ -6,6 +6,7 @@ package http2
 import (
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -31,6 +32,7 @@ type conn struct {
 	block   headerBlock
 	guard   guard
 	started time.Time
+	maxAge  time.Duration
 	quiet   quiet
 
 	mu          sync.Mutex
@@ -103,6 +105,9 @@ func (c *conn) init(nc net.Conn, cfg *Config, server bool) {
 	c.closed = make(chan struct{})
 	c.started = time.Now()
 	c.idleSince = c.started
+	if c.maxAge = cfg.MaxAge; c.maxAge > 0 {
+		c.maxAge -= time.Duration(rand.Int64N(int64(c.maxAge)/10 + 1))
+	}
 	c.flushable.L = &c.mu
 	c.in = frameReader{nc: nc, now: c.started, look: c.look}
 	c.heads.cfg = cfg

@@ -313,7 +313,7 @@ func (c *conn) look(now time.Time) (err error) {
 		}
 		return !at.After(now)
 	}
-	if !c.draining && due(c.started, c.cfg.MaxAge) {
+	if !c.draining && due(c.started, c.maxAge) {
 		c.drainLocked()
 		next = time.Time{}
 	}

@@ -61,7 +61,6 @@ func TestServerTimes(t *testing.T) {
 			time.Sleep(19 * time.Second)
 			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/30s", ":authority=h"))
 		}, "1m9s NO_ERROR"},
-		{"never idle", Config{IdleTimeout: -1, MaxAge: 24 * time.Hour}, func(s *served) { s.send(hello()) }, "24h0m1s NO_ERROR"},
 		{"a header block that does not end", Config{}, func(s *served) {
 			s.send(hello())
 			s.send(rawFrame(frameHeaders, 0, 1, nil))
@@ -81,11 +80,6 @@ func TestServerTimes(t *testing.T) {
 				time.Sleep(3 * time.Second)
 			}
 		}, "15s ENHANCE_YOUR_CALM"},
-		{"too old", Config{MaxAge: time.Minute}, func(s *served) { s.send(hello()) }, "1m1s NO_ERROR"},
-		{"too old with a request", Config{MaxAge: time.Minute}, func(s *served) {
-			s.send(hello())
-			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/2m", ":authority=h"))
-		}, "2m0s NO_ERROR"},
 		{"no answer to PING", Config{PingInterval: 10 * time.Second}, func(s *served) {
 			s.send(hello())
 			s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path=/5m", ":authority=h"))
@@ -137,7 +131,6 @@ func TestClientTimes(t *testing.T) {
 			}
 			s.Finish()
 		}, "3m15s <nil>"},
-		{"too old", Config{MaxAge: time.Minute}, func(d *dialed) { d.hello() }, "1m0s <nil>"},
 		{"no answer to PING", Config{PingInterval: time.Second}, func(d *dialed) { d.hello(); d.get() }, "6s http2: no answer to PING"},
 		{"origin goes away", Config{}, func(d *dialed) {
 			d.hello()
@@ -183,6 +176,55 @@ func TestClientTimes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMaxAge: connections end in good order at an age of their own, whether they
+// are idle or not.
+func TestMaxAge(t *testing.T) {
+	t.Parallel()
+	between := func(t *testing.T, got, low, high time.Duration) {
+		t.Helper()
+		if got < low || got > high {
+			t.Errorf("it lived for %v, want %v to %v", got, low, high)
+		}
+	}
+	for _, tt := range []struct {
+		name      string
+		cfg       Config
+		path      string // of a request, if there is one
+		low, high time.Duration
+	}{
+		{"default", Config{IdleTimeout: -1}, "", 54 * time.Minute, time.Hour + drainPause},
+		{"idle", Config{IdleTimeout: -1, MaxAge: 10 * time.Hour}, "", 9 * time.Hour, 10*time.Hour + drainPause},
+		{"with a request", Config{MaxAge: time.Minute}, "/2m", 2 * time.Minute, 2 * time.Minute},
+		{"off", Config{IdleTimeout: 48 * time.Hour, MaxAge: -1}, "", 48 * time.Hour, 48 * time.Hour},
+	} {
+		inBubble(t, "server/"+tt.name, func(t *testing.T) {
+			s := servePipe(t, tt.cfg, slow)
+			start := time.Now()
+			if tt.path != "" {
+				s.send(s.headers(1, true, ":method=GET", ":scheme=http", ":path="+tt.path, ":authority=h"))
+			}
+			if got := s.ended(); got != "NO_ERROR" {
+				t.Errorf("GOAWAY %s, want NO_ERROR", got)
+			}
+			<-s.rawPeer.done
+			between(t, s.end.Sub(start), tt.low, tt.high)
+		})
+	}
+	inBubble(t, "client", func(t *testing.T) {
+		ages := map[time.Duration]bool{}
+		for range 5 {
+			start := time.Now()
+			d := dialPipe(t, Config{MaxAge: time.Hour, IdleTimeout: -1})
+			<-d.conn.Closed()
+			between(t, time.Since(start), 54*time.Minute, time.Hour)
+			ages[time.Since(start)] = true
+		}
+		if len(ages) == 1 {
+			t.Error("all are equally old")
+		}
+	})
 }
 
 func TestDrain(t *testing.T) {

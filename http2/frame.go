@@ -5,6 +5,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -185,6 +186,18 @@ type streamError struct {
 }
 
 func (e *streamError) Error() string { return "http2: stream " + e.code.String() + ": " + e.why }
+
+// CodeOf returns the code of a mistake of the peer for which a stream or a
+// connection was ended, and NoError for any other error.
+func CodeOf(err error) ErrCode {
+	if e, ok := errors.AsType[*connError](err); ok {
+		return e.code
+	}
+	if e, ok := errors.AsType[*streamError](err); ok {
+		return e.code
+	}
+	return NoError
+}
 
 // unpad returns the payload of a DATA or HEADERS frame without its padding.
 func unpad(h frameHeader, p []byte) ([]byte, error) {

@@ -62,7 +62,11 @@ func (c *ServerConn) Serve() {
 	c.finish()
 	c.handled.Wait()
 	close(c.closed)
-	c.cfg.OnClose(c.outcome())
+	err = c.outcome()
+	if _, ok := err.(*connError); ok {
+		c.cfg.OnReject(c, 0, err)
+	}
+	c.cfg.OnClose(err)
 }
 
 // onHead takes a complete header block of the client: a request, or trailers.
@@ -159,6 +163,9 @@ func (c *ServerConn) onRequest(st *ServerStream, block []byte, ended bool) error
 		why = c.heads.finishRequest(&st.req, ended)
 	}
 	c.guard.stream(c.in.now)
+	if why != "" {
+		c.cfg.OnReject(c, 400, &streamError{ProtocolError, why})
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if taken, err := c.takesLocked(st.id, why); !taken {
@@ -207,6 +214,7 @@ func (c *ServerConn) run(st *ServerStream) {
 	defer c.handled.Done()
 	growStack(int(st.id))
 	if st.tooLarge {
+		c.cfg.OnReject(c, 431, errHeadTooLarge)
 		st.WriteHead(&header.Response{Status: 431}, true)
 	} else {
 		c.handle(st)
@@ -221,6 +229,8 @@ func (c *ServerConn) run(st *ServerStream) {
 	}
 	c.mu.Unlock()
 }
+
+var errHeadTooLarge = &streamError{EnhanceYourCalm, "head too large"}
 
 // growStack makes the stack of a new goroutine as large as a request will
 // need, while there is next to nothing on it to move: growing later, step by

@@ -4,9 +4,11 @@
 package http2
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -280,4 +282,41 @@ func TestServerStreamsReused(t *testing.T) {
 			t.Errorf("%d streams for requests one after the other, want them reused", len(seen))
 		}
 	})
+}
+
+// TestOnReject: what no handler sees is reported, and what ends a connection.
+func TestOnReject(t *testing.T) {
+	t.Parallel()
+	type report struct {
+		status int
+		code   ErrCode
+	}
+	for _, tt := range []struct {
+		name string
+		send func(p *rawPeer) []byte
+		want []report
+	}{
+		{"request", func(p *rawPeer) []byte { return p.request(1, true) }, nil},
+		{"malformed", func(p *rawPeer) []byte { return p.request(1, true, "connection=x") }, []report{{400, ProtocolError}}},
+		{"too large", func(p *rawPeer) []byte { return p.request(1, true, "a="+strings.Repeat("b", 2000)) }, []report{{431, EnhanceYourCalm}}},
+		{"flood", func(p *rawPeer) []byte { return bytes.Repeat(appendPing(nil, 0, pingData), 20) }, []report{{0, EnhanceYourCalm}}},
+		{"mistake", func(p *rawPeer) []byte { return rawFrame(framePushPromise, 0, 1, nil) }, []report{{0, ProtocolError}}},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			var got []report // only one goroutine at a time is at it
+			s := servePipe(t, Config{MaxHeaderBytes: 1024, MaxGlitches: 10, OnReject: func(c *ServerConn, status int, err error) {
+				if c.NetConn() == nil {
+					t.Error("NetConn = nil")
+				}
+				got = append(got, report{status, CodeOf(err)})
+			}}, ok)
+			s.send(tt.send(s.rawPeer))
+			synctest.Wait()
+			s.nc.Close()
+			<-s.done
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
 }

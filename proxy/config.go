@@ -70,8 +70,8 @@ type Downstream struct {
 	// and Draining are the proxy's.
 	HTTP1 http1.ServerConfig
 
-	// HTTP2 has the limits and timeouts of HTTP/2 connections. Its Draining
-	// is the proxy's.
+	// HTTP2 has the limits and timeouts of HTTP/2 connections. Its OnReject
+	// and Draining are the proxy's.
 	HTTP2 http2.Config
 
 	// H2C also takes HTTP/2 without TLS, from clients that start with its

@@ -31,7 +31,7 @@ type front struct {
 	killing  atomic.Bool  // Shutdown has run out of time
 	active   atomic.Int64
 	requests atomic.Int64
-	rejected atomic.Int64
+	rejected [numReasons]atomic.Int64
 
 	mu    sync.Mutex
 	conns map[*conn]struct{} // guarded by mu
@@ -65,6 +65,7 @@ func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Reque
 	f.cfg.HTTP1.Preface = cfg.H2C
 	f.cfg.HTTP2 = cfg.HTTP2.WithDefaults()
 	f.cfg.HTTP2.Draining = f.draining.Load
+	f.cfg.HTTP2.OnReject = f.onRejectH2
 	f.log = log
 	f.choose = choose
 	f.conns = make(map[*conn]struct{})
@@ -185,18 +186,12 @@ func (f *front) proxyFor(req *header.Request) (p *Proxy) {
 	return f.choose(req)
 }
 
-func (f *front) onReject(c *http1.ServerConn, status int, err error) {
-	f.rejected.Add(1)
-	if n, ok := f.limit.allow(); ok {
-		f.log.Info("request refused", "client", c.NetConn().RemoteAddr().String(), "status", status, "err", err, "suppressed", n)
-	}
-}
-
 func (f *front) stats() Stats {
 	f.mu.Lock()
 	n := len(f.conns)
 	f.mu.Unlock()
-	return Stats{Connections: n, Active: f.active.Load(), Requests: f.requests.Load(), Rejected: f.rejected.Load()}
+	by := f.rejections()
+	return Stats{Connections: n, Active: f.active.Load(), Requests: f.requests.Load(), Rejected: by.sum(), RejectedBy: by}
 }
 
 // retire makes connections end after their next request, or when there is none

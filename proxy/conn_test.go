@@ -433,7 +433,7 @@ func TestSaveState(t *testing.T) {
 		next, err := proxy.New(proxy.Config{}, to(proxytest.NewOrigin(t)))
 		must(t, err)
 		must(t, next.RestoreState(state))
-		if got, want := next.Stats(), (proxy.Stats{Requests: 3, Rejected: 1}); got != want {
+		if got, want := next.Stats(), (proxy.Stats{Requests: 3, Rejected: 1, RejectedBy: proxy.Rejections{Malformed: 1}}); got != want {
 			t.Errorf("Stats = %+v, want %+v", got, want)
 		}
 		s, err := proxy.NewSwitch(proxy.Config{}, nil)
@@ -444,7 +444,7 @@ func TestSaveState(t *testing.T) {
 		if got := s.Stats(); got.Requests != 3 || got.Rejected != 1 || len(again) == 0 {
 			t.Errorf("Stats = %+v, state %s", got, again)
 		}
-		for _, bad := range []string{"", "x", `{"requests":-1}`, `{"budget":{"retries":-1}}`} {
+		for _, bad := range []string{"", "x", `{"requests":-1}`, `{"rejections":{"late":-1}}`, `{"budget":{"retries":-1}}`} {
 			if next.RestoreState([]byte(bad)) == nil || s.RestoreState([]byte(bad)) == nil {
 				t.Errorf("RestoreState(%q): no error", bad)
 			}

@@ -70,7 +70,8 @@ type Stats struct {
 	Connections int   // of clients, open now
 	Active      int64 // requests and tunnels in hand now
 	Requests    int64 // since the start, with those before an upgrade
-	Rejected    int64 // malformed requests, likewise
+	Rejected    int64 // what never became a request, likewise
+	RejectedBy  Rejections
 }
 
 // A Switch serves connections on which each request may belong to another

@@ -13,7 +13,7 @@ import (
 // it.
 type counters struct {
 	Requests int64       `json:"requests"`
-	Rejected int64       `json:"rejected"`
+	Rejected Rejections  `json:"rejections"`
 	Budget   *budgetUsed `json:"budget,omitempty"`
 }
 
@@ -62,20 +62,20 @@ func parseCounters(state []byte) (c counters, err error) {
 	if err := json.Unmarshal(state, &c); err != nil {
 		return c, err
 	}
-	b := c.Budget
-	if c.Requests < 0 || c.Rejected < 0 || b != nil && (b.Requests < 0 || b.Retries < 0) {
+	b, r := c.Budget, c.Rejected
+	if c.Requests < 0 || min(r.Malformed, r.TooLarge, r.Late, r.Flood) < 0 || b != nil && (b.Requests < 0 || b.Retries < 0) {
 		return c, errors.New("a counter is negative")
 	}
 	return c, nil
 }
 
 func (f *front) counters() counters {
-	return counters{Requests: f.requests.Load(), Rejected: f.rejected.Load()}
+	return counters{Requests: f.requests.Load(), Rejected: f.rejections()}
 }
 
 func (f *front) goOnFrom(c counters) {
 	f.requests.Store(c.Requests)
-	f.rejected.Store(c.Rejected)
+	f.goOnFromRejections(c.Rejected)
 }
 
 // used returns what has been counted in the window.
