@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"fmt"
@@ -59,10 +60,47 @@ func (m *machine) fields(list ...string) []byte {
 	return bytes.Clone(m.block.Bytes())
 }
 
-// start begins to throw away what the connection sends.
+// start begins to read what the connection sends.
 func (m *machine) start() {
 	m.enc = hpack.NewEncoder(&m.block)
-	m.wg.Go(func() { io.Copy(io.Discard, m.nc) })
+	m.wg.Go(m.watch)
+}
+
+// watch reads what the connection sends and checks what GOAWAY promises (RFC
+// 9113 section 6.8): its last stream never rises, and nothing but RST_STREAM
+// comes on the peer's streams beyond it, nor on new ones of ours.
+func (m *machine) watch() {
+	r := bufio.NewReader(m.nc)
+	if !m.c.server {
+		r.Discard(len(preface))
+	}
+	last, highest := uint32(maxStreamID), uint32(0)
+	for {
+		var head [frameHeaderLen]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return
+		}
+		h, _ := consumeFrameHeader(head[:])
+		p := make([]byte, h.length)
+		if _, err := io.ReadFull(r, p); err != nil {
+			return
+		}
+		switch h.typ {
+		case frameGoAway:
+			id := be32(p)
+			if id > last {
+				m.t.Errorf("GOAWAY with the last stream %d after one with %d", id, last)
+			}
+			if last = id; m.c.server && highest > last {
+				m.t.Errorf("GOAWAY with the last stream %d, but %d has been answered", last, highest)
+			}
+		case frameHeaders, frameData:
+			if m.c.server && h.stream > last {
+				m.t.Errorf("%v on stream %d after GOAWAY with %d", h.typ, h.stream, last)
+			}
+			highest = max(highest, h.stream)
+		}
+	}
 }
 
 // common runs an instruction that is the same in both roles.
@@ -86,7 +124,7 @@ func (m *machine) common(op, id, n byte) {
 	case 7:
 		m.send(appendSettings(nil, setting{settingHeaderTableSize, uint32(n) * 20}, setting{settingMaxFrameSize, minMaxFrame + uint32(n)}, setting{settingID(id), uint32(n)}))
 	case 8:
-		m.send(appendPing(nil, n&1, pingData))
+		m.send(appendPing(nil, n&1, [][]byte{pingData, drainPing, lastPing}[int(n/2)%3]))
 	case 9:
 		m.send(rawFrame(framePriorityUpdate, 0, 0, binary.BigEndian.AppendUint32(nil, stream)))
 		m.send(rawFrame(framePriorityUpdate, 0, 0, fmt.Appendf(binary.BigEndian.AppendUint32(nil, stream), "u=%d", n%9)))
@@ -338,6 +376,9 @@ var programs = [][]byte{
 	{6, 0, 0, 16, 9, 3, 16, 9, 3, 4, 1, 5, 6, 0, 200, 6, 0, 1, 5, 0, 20, 15, 0, 0},
 	{18, 9, 7, 18, 9, 8, 18, 9, 9, 3, 1, 8, 3, 3, 8, 18, 9, 10, 18, 9, 11, 18, 9, 12, 13, 0, 8},
 	{16, 9, 1, 23, 0, 0, 16, 9, 1, 13, 0, 8, 16, 9, 1},
+	{16, 9, 12, 23, 0, 0, 8, 0, 3, 15, 0, 0, 16, 9, 1, 18, 9, 4, 0, 0, 1, 13, 0, 40}, // drained, and new streams
+	{16, 9, 12, 23, 0, 0, 15, 0, 0, 13, 0, 5, 16, 9, 1, 18, 9, 4, 10, 0, 9, 13, 0, 40},
+	{16, 9, 12, 23, 0, 0, 8, 0, 3, 15, 0, 0, 16, 9, 1, 11, 0, 1, 0, 0}, // drained, then a mistake
 	{11, 1, 20, 4, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 0, 9, 0, 0, 0, 4, 0, 0, 0, 0, 0},
 	{1, 16, 9, 2, 16, 9, 3, 19, 0, 1, 0, 1, 9, 0, 1, 8, 22, 1, 1, 15, 0, 0},
 	{1, 17, 9, 1, 17, 200, 2, 17, 9, 0, 21, 0, 0, 19, 0, 0, 20, 1, 33, 10, 0, 1, 13, 0, 40},
