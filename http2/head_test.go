@@ -25,7 +25,7 @@ func newHeadReader(cfg Config, response bool) *conn {
 	cfg = cfg.WithDefaults()
 	c := &conn{cfg: &cfg, heads: headReader{cfg: &cfg, response: response}}
 	c.dec = hpack.NewDecoder(maxTableSize, c.emit)
-	c.dec.SetMaxStringLength(cfg.MaxHeaderBytes)
+	c.dec.SetMaxStringLength(2 * cfg.maxBlock())
 	return c
 }
 
@@ -426,7 +426,7 @@ func forwarded(f *header.Fields) string {
 	var b strings.Builder
 	for name, value := range f.All() {
 		switch name = strings.ToLower(name); name {
-		case "content-length", "te", "connection", "expect", "trailer", "http2-settings":
+		case "content-length", "transfer-encoding", "te", "connection", "expect", "trailer", "http2-settings":
 		default:
 			fmt.Fprintf(&b, "%s: %s\n", name, value)
 		}
