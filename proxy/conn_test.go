@@ -15,10 +15,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
 	"github.com/belay-proxy/belay/upstream"
@@ -449,5 +451,36 @@ func TestSaveState(t *testing.T) {
 				t.Errorf("RestoreState(%q): no error", bad)
 			}
 		}
+	})
+}
+
+// A halfConn is a connection in memory whose sending side can be closed.
+type halfConn struct{ net.Conn }
+
+func (halfConn) CloseWrite() error { return nil }
+
+// TestShutdownIdleH2: an idle connection of HTTP/2 holds up nothing: the client
+// hears of the end, says so, and that is it.
+func TestShutdownIdleH2(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, err := proxy.New(proxy.Config{Downstream: proxy.Downstream{H2C: true}}, hooks{
+			UpstreamPeer: func(*proxy.Session, *none) (*upstream.Peer, error) { return nil, io.EOF },
+		})
+		must(t, err)
+		near, far := net.Pipe()
+		served := make(chan struct{})
+		go func() { defer close(served); p.ServeConn(halfConn{far}) }()
+		cfg := http2.Config{}.WithDefaults()
+		client := http2.NewClientConn(near, &cfg, "http")
+		synctest.Wait()
+		start := time.Now()
+		must(t, p.Shutdown(t.Context()))
+		<-served
+		<-client.Closed()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it took %v, want nothing", took)
+		}
+		p.Connector().Close()
 	})
 }
