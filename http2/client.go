@@ -29,6 +29,7 @@ func NewClientConn(nc net.Conn, cfg *Config, scheme string) *ClientConn {
 	c := &ClientConn{scheme: scheme}
 	c.init(nc, cfg, false)
 	c.conn.onHead = c.onHead
+	c.conn.restLocked = func(time.Time) bool { return false }
 	c.conn.onUpdate = func(frameHeader, []byte) error { return &connError{ProtocolError, "PRIORITY_UPDATE of a server"} }
 	first := c.settings()
 	b := c.outLocked(len(preface) + len(first))
@@ -42,11 +43,9 @@ func NewClientConn(nc net.Conn, cfg *Config, scheme string) *ClientConn {
 func (c *ClientConn) NetConn() net.Conn { return c.nc }
 
 func (c *ClientConn) serve() {
-	flushed := make(chan struct{})
-	go func() {
-		defer close(flushed)
-		c.flushLoop()
-	}()
+	c.mu.Lock()
+	c.wakeLocked() // to send the preface
+	c.mu.Unlock()
 	err := c.readLoop()
 	if err == errOver {
 		err = nil
@@ -54,7 +53,7 @@ func (c *ClientConn) serve() {
 	c.mu.Lock()
 	c.endLocked(err)
 	c.mu.Unlock()
-	<-flushed
+	<-c.flushed
 	c.finish()
 	close(c.closed)
 	c.cfg.OnClose(c.outcome())

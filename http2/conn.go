@@ -25,8 +25,12 @@ type conn struct {
 	onHead   func(block []byte) error            // takes a complete header block; c.block says of what
 	onUpdate func(h frameHeader, p []byte) error // takes a PRIORITY_UPDATE
 
+	// restLocked ends what the role has not needed for some time, and reports
+	// whether there is more.
+	restLocked func(now time.Time) (more bool)
+
 	// The reader's own.
-	in      frameReader
+	in      *frameReader
 	dec     *hpack.Decoder
 	heads   headReader
 	block   headerBlock
@@ -37,6 +41,9 @@ type conn struct {
 
 	mu          sync.Mutex
 	flushable   sync.Cond
+	flushing    bool               // there is a flusher; guarded by mu
+	rest        bool               // it shall end if there is nothing to send; guarded by mu
+	flushedAll  bool               // it has ended for good; guarded by mu
 	streams     map[uint32]*stream // guarded by mu, like all that follows
 	reserved    int                // client: streams that have been promised and not opened yet
 	free        []*ServerStream    // server: for reuse
@@ -77,6 +84,7 @@ type conn struct {
 	drainedAt  time.Time // server: when draining began
 	drainHeard bool      // and the client has taken everything that was sent before
 	ready      chan struct{}
+	flushed    chan struct{} // closed when the flusher has ended for good
 	closed     chan struct{}
 }
 
@@ -102,6 +110,7 @@ func (c *conn) init(nc net.Conn, cfg *Config, server bool) {
 	c.peer = peerSettings{maxFrame: minMaxFrame, initialWindow: defaultWindow, maxStreams: 1<<32 - 1}
 	c.goAwaySent = maxStreamID
 	c.ready = make(chan struct{})
+	c.flushed = make(chan struct{})
 	c.closed = make(chan struct{})
 	c.started = time.Now()
 	c.idleSince = c.started
@@ -109,7 +118,7 @@ func (c *conn) init(nc net.Conn, cfg *Config, server bool) {
 		c.maxAge -= time.Duration(rand.Int64N(int64(c.maxAge)/10 + 1))
 	}
 	c.flushable.L = &c.mu
-	c.in = frameReader{nc: nc, now: c.started, look: c.look}
+	c.in = newFrameReader(nc, c.started, c.look)
 	c.heads.cfg = cfg
 	c.heads.response = !server
 	c.dec = hpack.NewDecoder(maxTableSize, c.emit)

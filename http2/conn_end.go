@@ -41,7 +41,7 @@ func (c *conn) endLocked(err error) {
 	for _, s := range c.headWaiters {
 		signal(s.writable)
 	}
-	c.flushable.Signal()
+	c.wakeLocked()
 	// Whoever is in the middle of a read or write stops soon.
 	c.nc.SetReadDeadline(past)
 	if c.urgent {
@@ -335,6 +335,9 @@ func (c *conn) look(now time.Time) (err error) {
 	case due(c.quiet.pinged, c.cfg.PingTimeout):
 		err = errNoPong
 	}
+	if c.restingLocked(now, idle) {
+		due(now, restInterval)
+	}
 	// Streams come and go while the reader waits, and do not wake it.
 	due(now, c.cfg.IdleTimeout)
 	if c.quiet.pinged.IsZero() {
@@ -344,6 +347,18 @@ func (c *conn) look(now time.Time) (err error) {
 		c.in.arm(next) // with mu held, so that endLocked has the last word
 	}
 	return err
+}
+
+// restingLocked ends goroutines that have had nothing to do for some time, so
+// that an idle connection has one. It reports whether there are more.
+func (c *conn) restingLocked(now time.Time, idle bool) (more bool) {
+	more = c.restLocked(now)
+	if c.flushing && c.out == nil && idle && now.Sub(c.idleSince) >= restInterval && !c.closing {
+		c.rest = true
+		c.flushable.Signal()
+		return more
+	}
+	return more || c.flushing
 }
 
 // pingLocked probes a connection with streams on which nothing has arrived for

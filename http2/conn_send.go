@@ -62,7 +62,7 @@ func (c *conn) controlLocked(add func([]byte) []byte) {
 		c.endLocked(&connError{EnhanceYourCalm, "peer does not read"})
 		return
 	}
-	c.flushable.Signal()
+	c.wakeLocked()
 }
 
 // maxCredit bounds what spendCredit can count on.
@@ -91,22 +91,43 @@ func (c *conn) scheduleLocked() {
 	}
 }
 
-// flushLoop sends what gathers in out until the connection ends.
+// wakeLocked has what is in out sent, by a flusher that it starts if there is
+// none.
+func (c *conn) wakeLocked() {
+	switch {
+	case c.flushing:
+		c.flushable.Signal()
+	case !c.flushedAll:
+		c.flushing = true
+		go c.flushLoop() // ends when it rests or the connection does
+	}
+}
+
+// flushLoop sends what gathers in out until the connection ends, or there has
+// been nothing for some time.
 func (c *conn) flushLoop() {
+	// The streams that are ready to run add their frames first: one write for
+	// many small responses is worth 40 % of their CPU.
+	runtime.Gosched()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var armed time.Time // the write deadline, due coarsely
 	for {
 		for c.out == nil && !c.closing {
+			if c.rest {
+				c.rest, c.flushing = false, false
+				return
+			}
 			c.flushable.Wait()
-			// The streams that are ready to run add their frames first: one
-			// write for many small responses is worth 40 % of their CPU.
 			c.mu.Unlock()
 			runtime.Gosched()
 			c.mu.Lock()
 		}
+		c.rest = false
 		out := c.takeLocked()
 		if out == nil { // closing, and everything is sent
+			c.flushing, c.flushedAll = false, true
+			close(c.flushed)
 			return
 		}
 		var err error
@@ -205,7 +226,7 @@ func (s *stream) appendDataLocked(data []byte, end, cut bool) {
 	if end {
 		s.endLocalLocked()
 	}
-	c.flushable.Signal()
+	c.wakeLocked()
 }
 
 // appendHeadLocked appends a header block as HEADERS and CONTINUATION.
@@ -234,5 +255,5 @@ func (s *stream) appendHeadLocked(block []byte, end bool) {
 	if end {
 		s.endLocalLocked()
 	}
-	c.flushable.Signal()
+	c.wakeLocked()
 }

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/internal/bytebuf"
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // A frameReader takes frames out of a connection, many per read. Frames are
 // at most minMaxFrame long: we never allow more.
 type frameReader struct {
 	nc net.Conn
+	io *netio.Conn // nc; a wait on it that has nothing in hand holds no buffer
 
 	// look is called before each wait. It sees to it, by arm, that it is called
 	// again when something is due. An error ends the reading.
@@ -26,9 +28,19 @@ type frameReader struct {
 	now     time.Time // of the last read: coarse, and good enough to count by
 	partial time.Time // since when there is a part of a frame; zero if there is none
 	reads   int       // that have returned something
-	small   [512]byte // what a wait with nothing in hand uses instead of buf
 	armed   time.Time // the read deadline; zero if there is none
 	fired   bool      // it is past
+
+	// The state of one read.
+	n    int
+	err  error
+	step func() bool // f.readStep, bound once
+}
+
+func newFrameReader(nc net.Conn, now time.Time, look func(time.Time) error) *frameReader {
+	f := &frameReader{nc: nc, io: netio.New(nc), now: now, look: look}
+	f.step = f.readStep
+	return f
 }
 
 // next returns the next frame. Its payload is valid until the following call.
@@ -83,18 +95,42 @@ func (f *frameReader) fill() error {
 	}
 }
 
-// read reads once. While nothing is in hand, no buffer is held: the wait may
-// be long, and what ends it is most often small.
-func (f *frameReader) read() (n int, err error) {
-	if f.r < f.w {
-		n, err = f.nc.Read(f.room())
-		f.w += n
-		return n, err
+// read reads once, waiting if it has to. While nothing is in hand, no buffer is
+// held: the wait may be long.
+func (f *frameReader) read() (int, error) {
+	if f.r == f.w {
+		f.r, f.w = 0, 0
+		if !f.io.Raw() {
+			return f.readSmall()
+		}
 	}
+	if err := f.io.Loop(f.step); err != nil {
+		return 0, err
+	}
+	return f.n, f.err
+}
+
+func (f *frameReader) readStep() (done bool) {
+	f.n, f.err = f.io.Recv(f.room())
+	f.w += f.n
+	if f.err != netio.ErrAgain {
+		return true
+	}
+	if f.r == f.w {
+		f.release()
+	}
+	return false
+}
+
+// readSmall is read on a connection that cannot wait without a buffer: it has
+// a small one, and what ends the wait is most often small.
+func (f *frameReader) readSmall() (int, error) {
 	f.release()
-	n, err = f.nc.Read(f.small[:])
+	small := bytebuf.Get(bytebuf.Small)
+	defer small.Release()
+	n, err := f.nc.Read(small.B[:cap(small.B)])
 	if n > 0 {
-		f.w += copy(f.room(), f.small[:n])
+		f.w += copy(f.room(), small.B[:n])
 	}
 	return n, err
 }

@@ -55,8 +55,8 @@ func pieces(data, cuts []byte) [][]byte {
 }
 
 // newFrameReader returns a reader of the pieces.
-func newFrameReader(list [][]byte) *frameReader {
-	return &frameReader{nc: &scriptConn{pieces: list}, now: time.Now(), look: func(time.Time) error { return nil }}
+func scriptReader(list [][]byte) *frameReader {
+	return newFrameReader(&scriptConn{pieces: list}, time.Now(), func(time.Time) error { return nil })
 }
 
 // readFrames reads all frames and returns them as they were written, and the
@@ -77,7 +77,7 @@ func TestFrameReader(t *testing.T) {
 	large := rawFrame(frameData, 0, 1, make([]byte, minMaxFrame))
 	in := join(appendSettingsAck(nil), large, rawFrame(0x42, 0xff, 9, []byte("unknown")), large, large, large, large, appendSettings(nil))
 	for _, size := range []byte{0, 1, 7, 9, 200} {
-		f := newFrameReader(pieces(in, []byte{size}))
+		f := scriptReader(pieces(in, []byte{size}))
 		frames, err := readFrames(f)
 		if err != io.EOF || len(frames) != 8 || !bytes.Equal(join(frames...), in) {
 			t.Errorf("in pieces of %d: %d frames, %v, want 8 and EOF", size, len(frames), err)
@@ -87,7 +87,7 @@ func TestFrameReader(t *testing.T) {
 
 func TestFrameReaderTooLarge(t *testing.T) {
 	t.Parallel()
-	_, err := readFrames(newFrameReader([][]byte{rawFrame(frameData, 0, 1, make([]byte, minMaxFrame+1))}))
+	_, err := readFrames(scriptReader([][]byte{rawFrame(frameData, 0, 1, make([]byte, minMaxFrame+1))}))
 	if ce, ok := errors.AsType[*connError](err); !ok || ce.code != FrameSizeError {
 		t.Errorf("got %v, want FRAME_SIZE_ERROR", err)
 	}
@@ -98,7 +98,7 @@ func TestFrameReaderEarly(t *testing.T) {
 	in := join([]byte(preface), appendSettings(nil), rawFrame(frameData, 0, 1, make([]byte, 12000)))
 	long := join(in, bytes.Repeat(appendSettingsAck(nil), 10_000))
 	for _, early := range []int{0, 1, 24, 30, len(in) - 1, len(in), len(long)} {
-		f := newFrameReader(pieces(long[early:], nil))
+		f := scriptReader(pieces(long[early:], nil))
 		f.early(long[:early])
 		if err := f.preface(); err != nil {
 			t.Fatalf("%d bytes early: %v", early, err)
@@ -124,7 +124,7 @@ func TestPreface(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, size := range []byte{0, 1} {
-			f := newFrameReader(pieces([]byte(tt.in), []byte{size}))
+			f := scriptReader(pieces([]byte(tt.in), []byte{size}))
 			if got := fmt.Sprint(f.preface()); got != tt.want {
 				t.Errorf("preface of %q in pieces of %d = %s, want %s", tt.in, size, got, tt.want)
 			}
@@ -137,7 +137,7 @@ func TestPreface(t *testing.T) {
 // buffer back.
 func TestIdleHoldsNoBuffer(t *testing.T) {
 	t.Parallel()
-	f := newFrameReader([][]byte{appendSettings(nil)})
+	f := scriptReader([][]byte{appendSettings(nil)})
 	if _, _, err := f.next(); err != nil || f.buf == nil {
 		t.Fatalf("next: %v, buffer %v", err, f.buf)
 	}
@@ -156,11 +156,11 @@ func FuzzFrameReader(f *testing.F) {
 		if len(in) > 100_000 {
 			return
 		}
-		whole, err := readFrames(newFrameReader(pieces(in, nil)))
+		whole, err := readFrames(scriptReader(pieces(in, nil)))
 		if got := join(whole...); len(got) > len(in) || !sameFrames(got, in[:len(got)]) {
 			t.Errorf("frames are not what was sent")
 		}
-		cut, cutErr := readFrames(newFrameReader(pieces(in, cuts)))
+		cut, cutErr := readFrames(scriptReader(pieces(in, cuts)))
 		if fmt.Sprint(err) != fmt.Sprint(cutErr) || len(cut) != len(whole) || !bytes.Equal(join(cut...), join(whole...)) {
 			t.Errorf("in pieces: %d frames, %v; in one: %d frames, %v", len(cut), cutErr, len(whole), err)
 		}

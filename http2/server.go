@@ -20,6 +20,7 @@ type ServerConn struct {
 	running int             // handlers; guarded by mu
 	held    int             // bytes of the heads that they have; guarded by mu
 	early   []earlyPriority // guarded by mu
+	workers workers         // guarded by mu
 }
 
 // NewServerConn returns a server connection on nc that passes each request,
@@ -29,7 +30,7 @@ type ServerConn struct {
 func NewServerConn(nc net.Conn, cfg *Config, early []byte, handle func(*ServerStream)) *ServerConn {
 	c := &ServerConn{handle: handle}
 	c.init(nc, cfg, true)
-	c.conn.onHead, c.conn.onUpdate = c.onHead, c.onPriorityUpdate
+	c.conn.onHead, c.conn.onUpdate, c.conn.restLocked = c.onHead, c.onPriorityUpdate, c.workers.restLocked
 	c.in.early(early)
 	first := c.settings() // before anything that Drain or Kill may send
 	b := c.outLocked(len(first))
@@ -43,11 +44,9 @@ func (c *ServerConn) NetConn() net.Conn { return c.nc }
 // Serve serves requests until the connection ends, closes it, and waits for
 // their handlers.
 func (c *ServerConn) Serve() {
-	flushed := make(chan struct{})
-	go func() {
-		defer close(flushed)
-		c.flushLoop()
-	}()
+	c.mu.Lock()
+	c.wakeLocked() // to send the settings
+	c.mu.Unlock()
 	err := c.in.preface()
 	if err == nil {
 		err = c.readLoop()
@@ -58,9 +57,12 @@ func (c *ServerConn) Serve() {
 	c.mu.Lock()
 	c.endLocked(err)
 	c.mu.Unlock()
-	<-flushed
+	<-c.flushed
 	c.finish()
 	c.handled.Wait()
+	c.mu.Lock()
+	c.workers.dismissLocked(len(c.workers.idle))
+	c.mu.Unlock()
 	close(c.closed)
 	err = c.outcome()
 	if _, ok := err.(*connError); ok {
@@ -184,10 +186,7 @@ func (c *ServerConn) onRequest(st *ServerStream, block []byte, ended bool) error
 	st.openLocked()
 	c.peerStreams++
 	c.served++
-	c.running++
-	c.held += st.size
-	c.handled.Add(1)
-	go c.run(st)
+	c.startLocked(st)
 	return nil
 }
 
@@ -209,10 +208,9 @@ func (c *ServerConn) takesLocked(id uint32, why string) (taken bool, err error) 
 	return true, nil
 }
 
-// run handles one stream.
-func (c *ServerConn) run(st *ServerStream) {
+// run handles one stream, on a worker.
+func (c *ServerConn) run(st *ServerStream, w *worker) {
 	defer c.handled.Done()
-	growStack(int(st.id))
 	if st.tooLarge {
 		c.cfg.OnReject(c, 431, errHeadTooLarge)
 		st.WriteHead(&header.Response{Status: 431}, true)
@@ -224,6 +222,7 @@ func (c *ServerConn) run(st *ServerStream) {
 	c.running--
 	c.held -= st.size
 	c.recycleLocked(st)
+	c.workers.waitLocked(w)
 	if c.cfg.Draining() {
 		c.drainLocked()
 	}
@@ -231,17 +230,6 @@ func (c *ServerConn) run(st *ServerStream) {
 }
 
 var errHeadTooLarge = &streamError{EnhanceYourCalm, "head too large"}
-
-// growStack makes the stack of a new goroutine as large as a request will
-// need, while there is next to nothing on it to move: growing later, step by
-// step, costs 8 % of a small request.
-//
-//go:noinline
-func growStack(i int) byte {
-	var frame [7 << 10]byte
-	frame[i&1023] = 1 // keeps the compiler from leaving it out
-	return frame[i&511]
-}
 
 // Requests returns the number of requests received so far.
 func (c *ServerConn) Requests() int {
