@@ -38,6 +38,7 @@ type host struct {
 	inheritedAdmin net.Listener // of the process that this one replaces; nil if there is none
 
 	superseded atomic.Bool // another process has taken over
+	adminTaken atomic.Bool // and the admin listener, too; set first
 
 	stop    context.CancelFunc // ends work
 	work    sync.WaitGroup     // signs of life, reloads
@@ -100,6 +101,7 @@ func (h *host) occupy(r *run) error {
 
 // ready tells everybody that waits that the process accepts connections.
 func (h *host) ready() {
+	h.openInherited()
 	if err := h.pidFile.Commit(); err != nil {
 		h.log.Error("the pid file is not up to date", "err", err)
 	}

@@ -72,13 +72,15 @@ func (r *run) handOver() {
 	switch {
 	case err == nil:
 		u.replaced = true
+		adminTaken := r.host.admin != nil && s.Taken[len(listeners)]
+		r.host.adminTaken.Store(adminTaken)
 		r.host.supersede()
 		for i, l := range listeners {
 			if s.Taken[i] {
 				l.SetShared(true)
 			}
 		}
-		if r.host.admin != nil && s.Taken[len(listeners)] {
+		if adminTaken {
 			r.host.admin.disown()
 		}
 		r.log.Info("a new process has taken over; finishing what is in hand", "pid", s.PID, "program", s.Program)
