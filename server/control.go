@@ -173,9 +173,14 @@ func (h *host) statusLine() string {
 	if d := h.run.drainProgress(); d != nil {
 		return d.String()
 	}
+	return h.statusIn(h.currentPhase())
+}
+
+// statusIn is statusLine in a phase that is no drain.
+func (h *host) statusIn(p Phase) string {
 	n := 0
 	for _, v := range h.run.services {
 		n += len(v.bound())
 	}
-	return fmt.Sprintf("%s, listeners: %d", h.currentPhase(), n)
+	return fmt.Sprintf("%s, listeners: %d", p, n)
 }

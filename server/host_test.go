@@ -69,6 +69,7 @@ func hostChild() {
 			}
 			return nil
 		},
+		OnPhase: holdPhase,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -99,6 +100,17 @@ func hostChild() {
 		fmt.Println("threads", srv.Settings().Threads, "memory", debug.SetMemoryLimit(-1))
 	}()
 	srv.RunForever()
+}
+
+// holdPhase keeps a server that holds from going on when it runs, until there
+// is a file.
+func holdPhase(p Phase) {
+	for os.Getenv(hostEnv) == "holds" && p == PhaseRunning {
+		if _, err := os.Stat("go on"); err == nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // failing is a service that fails before it is ready.

@@ -33,8 +33,8 @@ func (h *host) activate(in *listener.Inherited) error {
 // tell reports a change to the service manager. That it fails is no reason to
 // do anything else.
 func (h *host) tell(report func(*sdnotify.Notifier) error) {
-	if h.superseded.Load() {
-		return // another process speaks for the service now
+	if !h.speaks.Load() {
+		return // another process speaks for the service
 	}
 	if err := report(h.notifier); err != nil {
 		h.log.Warn("the service manager could not be told", "err", err)

@@ -4,11 +4,16 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/belay-proxy/belay/internal/control"
 )
 
 // probes is how often a test asks where one of two processes may answer: often
@@ -92,4 +97,88 @@ func TestReadyDuringUpgrade(t *testing.T) {
 	b.waitGone(old)
 	b.checkReady() // the socket is still there
 	b.stop(pid)
+}
+
+// TestNewMainProcessIsKnown checks that pid file and service manager know the
+// new process before the old one can have ended: here the new one gets no
+// further than that.
+func TestNewMainProcessIsKnown(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	m := b.manager()
+	old := b.daemon("-c", b.conf(hostConf))
+	m.wait("READY=1")
+	b.setenv(hostEnv, "holds")
+	syscall.Kill(old, syscall.SIGQUIT)
+	b.start("-d", "-u", "-c", b.path("conf.yaml"))
+	b.waitGone(old)
+	pid := b.pid()
+	if pid == old {
+		t.Errorf("the pid file has the old process, %d, which has ended", old)
+	}
+	if got := m.wait("READY=1"); !slices.Contains(got, fmt.Sprintf("MAINPID=%d", pid)) || !slices.Contains(got, "STATUS=running, listeners: 1") {
+		t.Errorf("ready: %q, want MAINPID=%d and a STATUS", got, pid)
+	}
+	if err := os.WriteFile(b.path("go on"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new process runs", func() bool {
+		st, err := b.client(pid).Status(t.Context())
+		return err == nil && st.Phase == "running"
+	})
+	b.stop(pid)
+	m.wait("STOPPING=1")
+}
+
+// TestFailedUpgradeSaysNothing checks that the service manager hears nothing of
+// a new process that fails: it would take that for the service.
+func TestFailedUpgradeSaysNothing(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	m := b.manager()
+	old := b.daemon("-c", b.conf(hostConf))
+	m.wait("READY=1")
+	b.setenv(hostEnv, "fails")
+	syscall.Kill(old, syscall.SIGQUIT)
+	if code, out := b.run("-u", "-c", b.path("conf.yaml")); code != 1 || !strings.Contains(out, "the thing is missing") {
+		t.Errorf("exit code %d, %q, want that it fails", code, out)
+	}
+	eventually(t, "the old process gives up", func() bool { return strings.Contains(b.log(), "upgrade failed") })
+	syscall.Kill(old, syscall.SIGHUP)
+	before := len(m.seen)
+	m.wait("RELOADING=1")
+	if seen := m.seen[before:]; len(seen) != 1 {
+		t.Errorf("messages about the upgrade: %q", seen[:len(seen)-1])
+	}
+	b.stop(old)
+}
+
+// TestRestartWhileOldDrains checks that the service can be started again when
+// the new process has died and the old one still has something in hand.
+func TestRestartWhileOldDrains(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	old := b.daemon("-c", b.conf(hostConf+"grace_period_seconds: 60\n"))
+	b.busy(old)
+	syscall.Kill(old, syscall.SIGQUIT)
+	pid := b.daemon("-u", "-c", b.path("conf.yaml"))
+	syscall.Kill(pid, syscall.SIGKILL)
+	b.waitGone(pid)
+	if !b.isAlive(old) {
+		t.Fatal("the old process has ended though it has something in hand")
+	}
+	target := control.Target{Program: hostProgram, PIDFile: b.path("pid")}
+	if _, _, err := control.Find(t.Context(), target); !errors.Is(err, control.ErrNotRunning) {
+		t.Errorf("Find = %v, want that process %d has ended", err, pid)
+	}
+	again := b.daemon("-c", b.path("conf.yaml"))
+	c := b.dial()
+	send(t, c, "a")
+	receive(t, c, 'a')
+	syscall.Kill(old, syscall.SIGINT)
+	b.waitGone(old)
+	if now := b.pid(); now != again {
+		t.Errorf("the pid file has process %d, want %d", now, again)
+	}
+	b.stop(again)
 }

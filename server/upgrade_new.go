@@ -120,7 +120,8 @@ func (r *run) confirm() error {
 	if u.admin >= 0 {
 		taken = append(taken, u.admin)
 	}
-	if err := p.Confirm(r.orders.stop, taken); err != nil {
+	if err := p.Confirm(r.orders.stop, taken, r.host.succeed); err != nil {
+		r.host.concede(p.PID)
 		return err
 	}
 	for l, number := range u.inherited {

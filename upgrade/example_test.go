@@ -65,7 +65,8 @@ func newProcess(cfg upgrade.Config) {
 	defer ln.Close()
 	// Here it begins to accept.
 	fmt.Printf("new: has %s after %s requests\n", socket.Name, predecessor.Cargo.State["requests served"])
-	if err := predecessor.Confirm(context.Background(), []int{0}); err != nil {
+	known := func() {} // here it writes the pid file
+	if err := predecessor.Confirm(context.Background(), []int{0}, known); err != nil {
 		log.Fatal(err) // the old process goes on
 	}
 }

@@ -66,7 +66,11 @@ func Create(path string, owner int) (*File, error) {
 	f := &File{path: path, pid: os.Getpid(), stop: make(chan struct{})}
 	var err error
 	for range 10 { // others may do the same at the same time
-		if f.f, err = f.create(owner); !errors.Is(err, errAgain) {
+		f.f, err = f.create(owner)
+		running, taken := errors.AsType[*RunningError](err)
+		// One that has ended may have been about to get the lock of the one
+		// that it has replaced.
+		if !errors.Is(err, errAgain) && !(taken && running.PID != 0 && !alive(running.PID)) {
 			break
 		}
 		time.Sleep(20 * time.Millisecond) // a reader tries the lock for a moment
@@ -99,18 +103,32 @@ func (f *File) Commit() error {
 	if f == nil || f.pid != 0 {
 		return nil
 	}
-	// The new first line is complete before the rest of the old content goes:
-	// whoever reads in between reads the right number.
-	line := fmt.Appendf(nil, "%d\n", os.Getpid())
-	if _, err := f.f.WriteAt(line, 0); err != nil {
-		return wrap(f.path, err)
-	}
-	if err := f.f.Truncate(int64(len(line))); err != nil {
-		return wrap(f.path, err)
+	if err := f.write(os.Getpid()); err != nil {
+		return err
 	}
 	f.pid = os.Getpid()
 	f.waiting.Go(f.waitForLock)
 	return nil
+}
+
+// GiveBack undoes Commit: the file says the process id of the other process
+// again, which has not given up the lock.
+func (f *File) GiveBack(pid int) error {
+	if f == nil || f.f == nil || f.pid == 0 {
+		return nil
+	}
+	f.pid = 0
+	return f.write(pid)
+}
+
+// write puts pid into the file. The new first line is complete before the rest
+// of the old content goes: whoever reads in between reads the right number.
+func (f *File) write(pid int) error {
+	line := fmt.Appendf(nil, "%d\n", pid)
+	if _, err := f.f.WriteAt(line, 0); err != nil {
+		return wrap(f.path, err)
+	}
+	return wrap(f.path, f.f.Truncate(int64(len(line))))
 }
 
 // waitForLock takes the lock when it becomes free, until Remove.

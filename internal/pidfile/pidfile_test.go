@@ -166,6 +166,25 @@ func TestTakeOver(t *testing.T) {
 	checkRead(t, path, 0, ErrNotRunning)
 }
 
+// TestGiveBack checks what an upgrade does that fails at the last moment.
+func TestGiveBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.pid")
+	pid, end, _ := startChild(t, path)
+	f, err := TakeOver(path, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Commit(), f.GiveBack(pid), f.Remove()); err != nil {
+		t.Error(err)
+	}
+	checkRead(t, path, pid, nil)
+	end()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after the end of the process: %v, want no file", err)
+	}
+}
+
 // TestTakeOverOfLeft checks the case that the old process has ended between the
 // decision and Commit.
 func TestTakeOverOfLeft(t *testing.T) {
