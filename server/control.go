@@ -97,12 +97,11 @@ func (h *host) serveReload(w http.ResponseWriter, r *http.Request) {
 
 // status describes the process.
 func (h *host) status() control.Status {
-	executable, _ := os.Executable()
 	sock, _ := h.run.upgradePath()
 	st := control.Status{
 		Program: programName(), Version: version(), PID: os.Getpid(), UID: h.startUID, GID: h.startGID, Groups: h.startGroups,
 		Phase: string(h.effectivePhase()), Started: h.began, Uptime: time.Since(h.began).Seconds(),
-		Executable: executable, Args: os.Args, Directory: h.startDir, Daemon: h.child != nil,
+		Executable: h.executable, Args: os.Args, Directory: h.startDir, Daemon: h.child != nil,
 		ConfFile: absolute(h.startDir, h.cfg.Options.ConfFile), PIDFile: h.pidPath, UpgradeSock: sock,
 		Listeners: []control.Listener{}, Requests: h.run.requests(), Drain: h.run.drainProgress(),
 	}

@@ -158,9 +158,7 @@ func (h *host) draining() {
 func (h *host) supersede() {
 	h.superseded.Store(true)
 	h.speaks.Store(false)
-	if err := h.pidFile.Leave(); err != nil {
-		h.log.Warn("the pid file could not be left to the new process", "err", err)
-	}
+	h.leavePIDFile()
 }
 
 // leave ends what the process has for others to find it by.
@@ -170,7 +168,13 @@ func (h *host) leave() {
 	for _, s := range []*httpServer{h.control, h.admin} {
 		s.close()
 	}
-	if err := h.pidFile.Remove(); err != nil { // no effect after supersede
+	h.leavePIDFile()
+}
+
+// leavePIDFile removes the pid file, unless another process has written its
+// number into it, and gives up the lock. The second call does nothing.
+func (h *host) leavePIDFile() {
+	if err := h.pidFile.Remove(); err != nil {
 		h.log.Warn("the pid file could not be removed", "err", err)
 	}
 }

@@ -89,12 +89,13 @@ type Server struct {
 	cfg         Config
 	settings    config.Config                 // that it was started with
 	live        atomic.Pointer[config.Config] // after a reload
+	pid         int                           // of the process
 	startDir    string                        // in which the process was started
+	executable  string                        // path of the program, as it was called; "" if it cannot be found
 	startUID    int                           // as whom
 	startGID    int                           // likewise
 	startGroups []uint32                      // likewise
 	initial     []any                         // what the sections held before they were read
-	reported    bool                          // somebody else says why Run failed
 	logs        logs
 	log         *slog.Logger
 
@@ -127,12 +128,14 @@ type check struct {
 func New(cfg Config) (*Server, error) {
 	cfg.Stdout = cmp.Or[io.Writer](cfg.Stdout, os.Stdout)
 	s := &Server{cfg: cfg, ready: make(chan struct{}), initial: snapshot(cfg.Sections)}
+	s.pid = os.Getpid()
 	s.startUID, s.startGID = os.Geteuid(), os.Getegid()
 	groups, _ := os.Getgroups()
 	for _, g := range groups {
 		s.startGroups = append(s.startGroups, uint32(g))
 	}
 	s.startDir, _ = os.Getwd() // if it cannot be found, paths stay as they are
+	s.executable, _ = daemon.Executable()
 	spec, specErr := parseLogSpec(os.Getenv(logEnv))
 	s.logs = newLogs(os.Stderr, spec)
 	s.log = s.Logger("server")
@@ -320,7 +323,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.startDaemon(ctx)
 	}
 	err = s.runHere(ctx, child, services)
-	s.reported = child.Failed(err) && s.settings.ErrorLog == ""
+	if child.Failed(err) && s.settings.ErrorLog == "" {
+		return reportedError{err}
+	}
 	return err
 }
 
@@ -336,13 +341,24 @@ func (s *Server) runHere(ctx context.Context, child *daemon.Child, services []*S
 	return r.run()
 }
 
+// ErrReported is what the error of Run is, besides what it says, if the process
+// is a daemon that has failed and the command that started it says why: nobody
+// else need do so.
+var ErrReported = errors.New("reported by the command that has started the daemon")
+
+// A reportedError is an ErrReported.
+type reportedError struct{ error }
+
+func (e reportedError) Is(target error) bool { return target == ErrReported }
+func (e reportedError) Unwrap() error        { return e.error }
+
 // RunForever calls Run and ends the process, with code 0 if Run returned nil
 // and otherwise with code 1.
 func (s *Server) RunForever() {
 	if err := s.Run(context.Background()); err != nil {
 		if s.cfg.Options.Test {
 			fmt.Fprintf(os.Stderr, "%v\nconfiguration test failed\n", err)
-		} else if !s.reported {
+		} else if !errors.Is(err, ErrReported) {
 			s.log.Error("server failed", "err", err)
 		}
 		os.Exit(1)

@@ -147,8 +147,15 @@ func TestWatchdog(t *testing.T) {
 	b := newBox(t)
 	m := b.manager()
 	b.setenv("WATCHDOG_USEC", "40000")
-	b.setenv("WATCHDOG_PID", "")
-	pid := b.daemon("-c", b.conf(hostConf))
+	// The manager names the process that it has started: here the shell, then
+	// the command that starts the daemon.
+	cmd := b.command("-d", "-c", b.conf(hostConf))
+	sh := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `WATCHDOG_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)...)
+	sh.Env, sh.Dir = cmd.Env, cmd.Dir
+	if out, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pid := b.pid()
 	for range 3 {
 		m.wait("WATCHDOG=1")
 	}

@@ -6,6 +6,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/belay-proxy/belay/internal/control"
+	"github.com/belay-proxy/belay/internal/pidfile"
 )
 
 // probes is how often a test asks where one of two processes may answer: often
@@ -97,6 +99,55 @@ func TestReadyDuringUpgrade(t *testing.T) {
 	b.waitGone(old)
 	b.checkReady() // the socket is still there
 	b.stop(pid)
+}
+
+// TestUpgradeChangesPIDFile checks that the pid file of the old process goes
+// when the new one has another.
+func TestUpgradeChangesPIDFile(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	old := b.daemon("-c", b.conf(hostConf))
+	b.conf(strings.ReplaceAll(hostConf, "${}/pid", "${}/pid2"))
+	syscall.Kill(old, syscall.SIGQUIT)
+	if code, out := b.run("-d", "-u", "-c", b.path("conf.yaml")); code != 0 {
+		t.Fatalf("exit code %d: %s%s", code, out, b.log())
+	}
+	b.waitGone(old)
+	if _, err := os.Lstat(b.path("pid")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the old pid file: %v, want none", err)
+	}
+	pid, err := pidfile.Read(b.path("pid2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.stop(pid)
+}
+
+// TestExecutableIsAsCalled checks that a program that is called by a symbolic
+// link is known by that, so that an upgrade runs what the link leads to then.
+func TestExecutableIsAsCalled(t *testing.T) {
+	t.Parallel()
+	for _, background := range []bool{false, true} {
+		b := newBox(t)
+		link := b.path(hostProgram)
+		if err := os.Symlink(os.Args[0], link); err != nil {
+			t.Fatal(err)
+		}
+		b.setenv("PATH", b.dir+":"+os.Getenv("PATH"))
+		var pid int
+		if background {
+			pid = b.daemon("-c", b.conf(hostConf))
+		} else {
+			cmd, out := b.start("-c", b.conf(hostConf))
+			out.waitFor(t, "running")
+			pid = cmd.Process.Pid
+		}
+		if st, err := b.client(pid).Status(t.Context()); err != nil || st.Executable != link {
+			t.Errorf("background %t: executable %s, %v, want %s", background, st.Executable, err, link)
+		}
+		syscall.Kill(pid, syscall.SIGTERM)
+		b.waitGone(pid)
+	}
 }
 
 // TestNewMainProcessIsKnown checks that pid file and service manager know the

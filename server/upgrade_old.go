@@ -31,6 +31,8 @@ func (r *run) startUpgrade() {
 		r.log.Warn("SIGQUIT has no effect: this process is still starting")
 	case u.under:
 		r.log.Error("SIGQUIT refused: an upgrade is under way")
+	case r.pid == 1:
+		r.log.Error("SIGQUIT refused: this is process 1, with which its container ends. Replace the container; SIGTERM ends this process")
 	case len(r.allListeners()) == 0:
 		r.log.Info("there are no listeners to hand over; shutting down")
 		r.orders.hurry(graceful)

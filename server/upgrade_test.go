@@ -277,6 +277,14 @@ func TestUpgradeRefused(t *testing.T) {
 		t.Errorf("log:\n%s", text)
 	}
 
+	// A container ends with its process 1.
+	first := newGeneration(t, dir, false, func(s *Server) { s.pid = 1 }, "127.0.0.1:0")
+	first.waitReady(t)
+	first.signals <- syscall.SIGQUIT
+	first.log.waitFor(t, "SIGQUIT refused: this is process 1")
+	first.checkServes(t, first.service.Addrs()[0])
+	first.stop(t)
+
 	// Nobody comes.
 	signals := make(chan os.Signal, 1)
 	log := new(safeBuffer)

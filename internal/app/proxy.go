@@ -134,6 +134,8 @@ type Proxy struct {
 	access  *accesslog.Writer // nil for none
 	plain   *server.Service   // nil for none
 	secure  *server.Service   // nil for none
+
+	announced bool // by onPhase, one call at a time
 }
 
 // NewProxy returns a load balancer that has not started yet. It waits for the
@@ -318,9 +320,11 @@ func (p *Proxy) Addrs() (addrs []net.Addr) {
 	return addrs
 }
 
-// onPhase prints the line that says that the load balancer is ready.
+// onPhase prints, once, the line that says that the load balancer is ready. It
+// runs again after an upgrade that has failed.
 func (p *Proxy) onPhase(phase server.Phase) {
-	if phase == server.PhaseRunning && p.cfg.Ready != nil {
+	if phase == server.PhaseRunning && p.cfg.Ready != nil && !p.announced {
+		p.announced = true
 		fmt.Fprintln(p.cfg.Ready, p.summary()) // a reader that has left is no reason to end
 	}
 }

@@ -159,20 +159,14 @@ func (f *File) Chown(uid, gid int) error {
 // Remove removes the file, unless another process has taken it over, and gives
 // up the lock. Without the right to remove it, it empties it. A nil File does
 // nothing, nor does the second call.
-func (f *File) Remove() error { return f.end(true) }
-
-// Leave gives up the lock and leaves the file to the process that is about to
-// take it over. A nil File does nothing.
-func (f *File) Leave() error { return f.end(false) }
-
-func (f *File) end(remove bool) error {
+func (f *File) Remove() error {
 	if f == nil || f.f == nil {
 		return nil
 	}
 	close(f.stop)
 	f.waiting.Wait()
 	var err error
-	if pid, _ := readPID(f.f); remove && f.pid != 0 && pid == f.pid && f.inPlace(f.f) {
+	if pid, _ := readPID(f.f); f.pid != 0 && pid == f.pid && f.inPlace(f.f) {
 		if err = os.Remove(f.path); err != nil {
 			err = f.f.Truncate(0)
 		}

@@ -198,7 +198,7 @@ func TestTakeOverOfLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Leave(); err != nil {
+	if err := old.f.Close(); err != nil { // as the system does for a process that dies
 		t.Fatal(err)
 	}
 	checkRead(t, path, os.Getpid(), ErrNotRunning)
