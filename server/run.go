@@ -107,10 +107,12 @@ func (r *run) bind() error {
 				errs = append(errs, fmt.Errorf("service %q: %w", v.name, err))
 				continue
 			}
-			r.noteInherited(l, number)
 			v.mu.Lock()
 			v.listeners = append(v.listeners, l)
 			v.mu.Unlock()
+			if err := r.noteInherited(l, number); err != nil {
+				errs = append(errs, fmt.Errorf("service %q: %w", v.name, err))
+			}
 		}
 	}
 	errs = append(errs, r.takeAdmin(&in))

@@ -22,7 +22,7 @@ func (h *host) activate(in *listener.Inherited) error {
 	}
 	errs := []error{err}
 	for _, s := range sockets {
-		errs = append(errs, in.Add(s.Name, "", s.File))
+		errs = append(errs, in.AddManaged(s.Name, "", s.File))
 	}
 	if len(sockets) > 0 {
 		h.log.Info("sockets of the service manager", "sockets", len(sockets))

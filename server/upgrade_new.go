@@ -38,7 +38,11 @@ func (r *run) takeOver(in *listener.Inherited) error {
 	u.first = in.Len()
 	r.log.Info("taking over", "pid", p.PID, "program", p.Program, "sockets", len(p.Cargo.Sockets))
 	for i, s := range p.Cargo.Sockets {
-		if err := in.Add(s.Name, s.Addr, s.File); err != nil {
+		add := in.Add
+		if s.Shared {
+			add = in.AddManaged
+		}
+		if err := add(s.Name, s.Addr, s.File); err != nil {
 			r.log.Warn("a socket of the old process cannot be used here", "listener", s.Name, "err", err)
 			continue
 		}
@@ -49,11 +53,15 @@ func (r *run) takeOver(in *listener.Inherited) error {
 }
 
 // noteInherited remembers that l has the socket with a number in the order of
-// listener.Inherited, or that it has a new one if that is -1.
-func (r *run) noteInherited(l *listener.Listener, number int) {
+// listener.Inherited, or that it has a new one if that is -1. A socket of the
+// service manager gets its options now, one of the old process when that has
+// been replaced.
+func (r *run) noteInherited(l *listener.Listener, number int) error {
 	if n := r.cargoNumber(number); n >= 0 {
 		r.upgrade.inherited[l] = n
+		return nil
 	}
+	return l.Apply()
 }
 
 // cargoNumber returns the number that a socket has in the cargo of the old
@@ -126,6 +134,9 @@ func (r *run) confirm() error {
 	}
 	for l, number := range u.inherited {
 		l.SetShared(p.Cargo.Sockets[number].Shared)
+		if err := l.Apply(); err != nil {
+			r.log.Error("a listener goes on with options of the old process", "err", err)
+		}
 	}
 	if u.admin >= 0 && !p.Cargo.Sockets[u.admin].Shared {
 		r.host.admin.own()

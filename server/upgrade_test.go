@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -261,6 +262,40 @@ func TestUpgradeFails(t *testing.T) {
 			next.stop(t)
 		})
 	}
+}
+
+// TestUpgradeChangesOptions checks that the options of a socket change when the
+// new process has taken over, and not if it fails.
+func TestUpgradeChangesOptions(t *testing.T) {
+	dir := shortDir(t)
+	path := filepath.Join(dir, "more")
+	with := func(mode fs.FileMode) func(*Server) {
+		return func(s *Server) { s.Listen("more", newEcho(), listener.Config{Addr: "unix:" + path, Mode: mode}) }
+	}
+	checkMode := func(want fs.FileMode) {
+		t.Helper()
+		if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("mode %v, %v, want %v", info.Mode(), err, want)
+		}
+	}
+	old := newGeneration(t, dir, false, with(0o660), "127.0.0.1:0")
+	old.waitReady(t)
+	old.signals <- syscall.SIGQUIT
+	bad := newGeneration(t, dir, true, func(s *Server) {
+		with(0o600)(s)
+		fails := &slow{make(chan struct{}), make(chan error, 1)}
+		fails.fail <- errors.New("no luck")
+		s.services[0].DependsOn(s.Background("bad", fails))
+	}, "127.0.0.1:0")
+	bad.wait(t, "no luck")
+	old.log.waitFor(t, "upgrade failed")
+	checkMode(0o660)
+	old.signals <- syscall.SIGQUIT
+	next := newGeneration(t, dir, true, with(0o600), "127.0.0.1:0")
+	next.waitReady(t)
+	checkMode(0o600)
+	old.wait(t, "")
+	next.stop(t)
 }
 
 // TestUpgradeRefused checks what SIGQUIT does when there can be no upgrade.
