@@ -99,27 +99,38 @@ func (r *run) handOver() {
 	}
 }
 
-// tryHandOver puts together what there is to hand over, and does it.
+// tryHandOver hands listeners and state over.
 func (r *run) tryHandOver(listeners []*listener.Listener) (*upgrade.Successor, error) {
 	cfg, err := r.upgradeConfig()
 	if err != nil {
 		return nil, err
 	}
-	cargo := upgrade.Cargo{State: r.saveStates()}
+	var cargo upgrade.Cargo
 	defer func() { cargo.Close() }()
+	return upgrade.HandOver(r.orders.stop, cfg, func() (upgrade.Cargo, error) {
+		cargo, err = r.cargo(listeners)
+		return cargo, err
+	})
+}
+
+// cargo puts together what there is to hand over. The files of what it returns
+// are to be closed after an error, too.
+func (r *run) cargo(listeners []*listener.Listener) (c upgrade.Cargo, err error) {
 	for _, l := range listeners {
 		f, err := l.File()
 		if err != nil {
-			return nil, err
+			return c, err
 		}
-		cargo.Sockets = append(cargo.Sockets, upgrade.Socket{Name: l.Name(), Addr: l.ConfiguredAddr(), File: f, Shared: l.Shared()})
+		c.Sockets = append(c.Sockets, upgrade.Socket{Name: l.Name(), Addr: l.ConfiguredAddr(), File: f, Shared: l.Shared()})
 	}
-	if admin, ok, err := r.adminSocket(); err != nil {
-		return nil, err
+	admin, ok, err := r.adminSocket()
+	if err != nil {
+		return c, err
 	} else if ok {
-		cargo.Sockets = append(cargo.Sockets, admin) // the last
+		c.Sockets = append(c.Sockets, admin) // the last
 	}
-	return upgrade.HandOver(r.orders.stop, cfg, cargo)
+	c.State = r.saveStates() // as late as can be
+	return c, nil
 }
 
 // retire lets the connections of v end at a moment when that hurts nobody, if

@@ -90,6 +90,12 @@ func (l *phaseLog) get() []Phase {
 	return slices.Clone(l.all)
 }
 
+// waitFor waits until phase p has begun.
+func (l *phaseLog) waitFor(t *testing.T, p Phase) {
+	t.Helper()
+	eventually(t, "phase "+string(p), func() bool { return slices.Contains(l.get(), p) })
+}
+
 // newGeneration starts a server with an echo on addrs. add may add to it.
 func newGeneration(t *testing.T, dir string, takesOver bool, add func(*Server), addrs ...string) *generation {
 	t.Helper()
@@ -357,12 +363,22 @@ func TestUpgradeWithoutListeners(t *testing.T) {
 
 // A keep is a StateKeeper.
 type keep struct {
-	state    string
 	restored chan string
 	err      error
+
+	mu    sync.Mutex
+	state string // guarded by mu
+}
+
+func (k *keep) set(state string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = state
 }
 
 func (k *keep) SaveState() ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.state == "panic" {
 		panic("a bug")
 	}
@@ -382,21 +398,24 @@ type keepingService struct {
 
 func TestStateCrossesOver(t *testing.T) {
 	dir := shortDir(t)
+	counter := &keep{state: "40"}
 	old := newGeneration(t, dir, false, func(s *Server) {
-		s.KeepState("counter", &keep{state: "41"})
+		s.KeepState("counter", counter)
 		s.KeepState("broken", &keep{err: errors.New("disk on fire")})
 		s.KeepState("panics", &keep{state: "panic"})
-		s.Background("bg", &keepingService{idle, keep{state: "all up"}})
+		s.Background("bg", &keepingService{RunFunc: idle, keep: keep{state: "all up"}})
 	}, "127.0.0.1:0")
 	old.waitReady(t)
 	old.signals <- syscall.SIGQUIT
+	old.phases.waitFor(t, PhaseUpgrading)
+	counter.set("41") // before the new process has come
 	restored := make(chan string, 10)
 	next := newGeneration(t, dir, true, func(s *Server) {
 		s.KeepState("counter", &keep{restored: restored, err: errors.New("cannot be used")})
 		s.KeepState("broken", &keep{restored: restored})
 		s.KeepState("panics", &keep{restored: restored})
 		s.KeepState("new here", &keep{restored: restored})
-		s.Background("bg", &keepingService{idle, keep{restored: restored}})
+		s.Background("bg", &keepingService{RunFunc: idle, keep: keep{restored: restored}})
 	}, "127.0.0.1:0")
 	next.waitReady(t)
 	old.wait(t, "")

@@ -40,7 +40,7 @@ func ExampleHandOver() {
 		State:   map[string][]byte{"requests served": []byte("41")},
 	}
 	defer cargo.Close()
-	successor, err := upgrade.HandOver(context.Background(), cfg, cargo)
+	successor, err := upgrade.HandOver(context.Background(), cfg, func() (upgrade.Cargo, error) { return cargo, nil })
 	if err != nil {
 		log.Fatal(err) // nothing has happened: go on
 	}

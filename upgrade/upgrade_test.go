@@ -46,7 +46,7 @@ func TestUpgrade(t *testing.T) {
 				if tt.oldLast {
 					waitForFile(cfg.Path)
 				}
-				s, err := HandOver(t.Context(), cfg, cargo)
+				s, err := HandOver(t.Context(), cfg, load(cargo))
 				old <- given{s, err}
 			})
 			p := takeOver(t, cfg)
@@ -94,20 +94,47 @@ func waitForFile(path string) {
 	}
 }
 
+// TestCargoIsFresh checks that a cargo is put together only when there is somebody
+// to have it, and that there is no upgrade if it cannot be.
+func TestCargoIsFresh(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	cfg := testConfig(socketPath(t))
+	cfg.Wait = 20 * time.Millisecond
+	never := func() (Cargo, error) {
+		t.Error("called though there is nobody")
+		return Cargo{}, nil
+	}
+	if _, err := HandOver(t.Context(), cfg, never); !errors.Is(err, ErrNobody) {
+		t.Errorf("HandOver = %v, want ErrNobody", err)
+	}
+	cfg.Wait = 0
+	old := make(chan error, 1)
+	beside(t, func() {
+		_, err := HandOver(t.Context(), cfg, func() (Cargo, error) { return Cargo{}, errors.New("no descriptors") })
+		old <- err
+	})
+	if _, err := TakeOver(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "no descriptors") {
+		t.Errorf("TakeOver = %v, want the reason", err)
+	}
+	if err := within(t, (<-chan error)(old)); err == nil || !strings.Contains(err.Error(), "no descriptors") {
+		t.Errorf("HandOver = %v, want the reason", err)
+	}
+}
+
 // TestNobody checks that each side gives up when the other does not come, and
 // that this costs nothing: the next try works.
 func TestNobody(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	cfg := testConfig(socketPath(t))
 	cfg.Wait = 50 * time.Millisecond
-	if _, err := HandOver(t.Context(), cfg, Cargo{}); !errors.Is(err, ErrNobody) {
+	if _, err := HandOver(t.Context(), cfg, load(Cargo{})); !errors.Is(err, ErrNobody) {
 		t.Errorf("HandOver = %v, want ErrNobody", err)
 	}
 	if _, err := TakeOver(t.Context(), cfg); !errors.Is(err, ErrNobody) {
 		t.Errorf("TakeOver = %v, want ErrNobody", err)
 	}
 	cfg.Wait = -1
-	if _, err := HandOver(t.Context(), cfg, Cargo{}); !errors.Is(err, ErrNobody) {
+	if _, err := HandOver(t.Context(), cfg, load(Cargo{})); !errors.Is(err, ErrNobody) {
 		t.Errorf("HandOver without waiting = %v, want ErrNobody", err)
 	}
 	checkGone(t, cfg.Path)
@@ -249,7 +276,7 @@ func TestCanceled(t *testing.T) {
 	if _, err := TakeOver(ctx, cfg); !errors.Is(err, context.Canceled) {
 		t.Errorf("TakeOver = %v, want context.Canceled", err)
 	}
-	if _, err := HandOver(ctx, cfg, Cargo{}); !errors.Is(err, context.Canceled) {
+	if _, err := HandOver(ctx, cfg, load(Cargo{})); !errors.Is(err, context.Canceled) {
 		t.Errorf("HandOver = %v, want context.Canceled", err)
 	}
 	checkGone(t, cfg.Path)
@@ -368,8 +395,12 @@ func TestBounds(t *testing.T) {
 			"c": make([]byte, MaxState), "d": make([]byte, MaxState), "e": make([]byte, 1)}}, "67108865 bytes of state"},
 	}
 	for _, tt := range tests {
-		_, err := HandOver(t.Context(), testConfig("/nowhere"), tt.cargo)
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
+		cfg := testConfig(socketPath(t))
+		old := handOver(t, t.Context(), cfg, tt.cargo)
+		if _, err := TakeOver(t.Context(), cfg); err == nil {
+			t.Errorf("%s: TakeOver works", tt.name)
+		}
+		if err := within(t, old).err; err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: HandOver = %v, want %q", tt.name, err, tt.want)
 		}
 	}
