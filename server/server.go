@@ -99,6 +99,8 @@ type Server struct {
 	logs        logs
 	log         *slog.Logger
 
+	release func() // ends holdQuit
+
 	connector *upstream.Connector
 
 	reloading sync.Mutex // held during a reload
@@ -127,7 +129,10 @@ type check struct {
 // options name one. The error lists every problem.
 func New(cfg Config) (*Server, error) {
 	cfg.Stdout = cmp.Or[io.Writer](cfg.Stdout, os.Stdout)
-	s := &Server{cfg: cfg, ready: make(chan struct{}), initial: snapshot(cfg.Sections)}
+	s := &Server{cfg: cfg, ready: make(chan struct{}), initial: snapshot(cfg.Sections), release: func() {}}
+	if cfg.Options.Upgrade && cfg.Signals == nil {
+		s.release = holdQuit()
+	}
 	s.pid = os.Getpid()
 	s.startUID, s.startGID = os.Geteuid(), os.Getegid()
 	groups, _ := os.Getgroups()
@@ -335,6 +340,7 @@ func (s *Server) runHere(ctx context.Context, child *daemon.Child, services []*S
 	if err != nil {
 		return err
 	}
+	defer s.release()
 	defer h.leave()
 	r := newRun(ctx, s, services, h)
 	defer r.end()

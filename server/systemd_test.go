@@ -141,7 +141,7 @@ func TestUpgradeOfDaemon(t *testing.T) {
 }
 
 // TestWatchdog checks that signs of life come, but not while the program is not
-// healthy.
+// healthy, or hangs.
 func TestWatchdog(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
@@ -159,24 +159,35 @@ func TestWatchdog(t *testing.T) {
 	for range 3 {
 		m.wait("WATCHDOG=1")
 	}
-	if err := os.WriteFile(b.path("sick"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "it says that it is not healthy", func() bool { return strings.Contains(b.log(), "err=sick") })
-	// What was sent before that is still to be read; then nothing comes.
-	b2 := make([]byte, 4096)
-	for {
-		m.conn.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
-		if _, err := m.conn.Read(b2); err != nil {
-			break
+	for text, logged := range map[string]string{"": "err=sick", "hang": "the process hangs"} {
+		if err := os.WriteFile(b.path("sick"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		eventually(t, "it says that it is not well", func() bool { return strings.Count(b.log(), logged) >= 2 })
+		// What was sent before that is still to be read; then nothing comes.
+		m.drain()
+		before := strings.Count(b.log(), logged)
+		eventually(t, "it has been asked three times more", func() bool { return strings.Count(b.log(), logged) >= before+3 })
+		if left := m.drain(); len(left) > 0 {
+			t.Errorf("after %q: messages %q, want none", logged, left)
+		}
+		os.Remove(b.path("sick"))
+		m.wait("WATCHDOG=1")
 	}
-	if n := strings.Count(b.log(), "err=sick"); n < 3 {
-		t.Errorf("asked %d times whether it is healthy, want 3 at least", n)
-	}
-	os.Remove(b.path("sick"))
-	m.wait("WATCHDOG=1")
 	b.stop(pid)
+}
+
+// drain returns the messages that have come.
+func (m *manager) drain() (list []string) {
+	b := make([]byte, 4096)
+	for {
+		m.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		n, err := m.conn.Read(b)
+		if err != nil {
+			return list
+		}
+		list = append(list, string(b[:n]))
+	}
 }
 
 // TestSocketActivation starts a server as a service manager does that has

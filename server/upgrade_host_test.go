@@ -150,6 +150,21 @@ func TestExecutableIsAsCalled(t *testing.T) {
 	}
 }
 
+// TestEarlyQuit checks that a new process survives the SIGQUIT that is meant for
+// the old one, before it obeys signals.
+func TestEarlyQuit(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.setenv(hostEnv, "late")
+	cmd, out := b.start("-u", "-c", b.conf(hostConf))
+	out.waitFor(t, "made")
+	cmd.Process.Signal(syscall.SIGQUIT)
+	if err := os.WriteFile(b.path("go on"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out.waitFor(t, "waiting for the running process")
+}
+
 // TestNewMainProcessIsKnown checks that pid file and service manager know the
 // new process before the old one can have ended: here the new one gets no
 // further than that.

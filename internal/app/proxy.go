@@ -98,6 +98,10 @@ type ProxyConfig struct {
 	// standard output. Empty means none.
 	AccessLog string
 
+	// MaxConns limits how many clients may be connected to each of Listen
+	// and HTTPS at the same time. Zero means no limit.
+	MaxConns int
+
 	// Logger receives the log. Nil means standard error, as the environment
 	// variable BELAY_LOG asks for it.
 	Logger *slog.Logger
@@ -190,7 +194,7 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 // listen adds the services that accept connections.
 func (p *Proxy) listen(handler *proxy.Proxy) error {
 	if addrs := p.cfg.Listen; len(addrs) > 0 {
-		p.plain = p.server.Listen("proxy", handler, listeners(addrs)...)
+		p.plain = p.server.Listen("proxy", handler, p.listeners(addrs)...)
 	}
 	if len(p.cfg.HTTPS) == 0 {
 		return nil
@@ -207,13 +211,14 @@ func (p *Proxy) listen(handler *proxy.Proxy) error {
 	if err != nil {
 		return err
 	}
-	p.secure = p.server.Listen("proxy with TLS", secure, listeners(p.cfg.HTTPS)...)
+	p.secure = p.server.Listen("proxy with TLS", secure, p.listeners(p.cfg.HTTPS)...)
 	return nil
 }
 
-func listeners(addrs []string) (list []listener.Config) {
+// listeners returns the configurations of listeners on addrs.
+func (p *Proxy) listeners(addrs []string) (list []listener.Config) {
 	for _, addr := range addrs {
-		list = append(list, listener.Config{Addr: addr})
+		list = append(list, listener.Config{Addr: addr, MaxConns: p.cfg.MaxConns})
 	}
 	return list
 }
