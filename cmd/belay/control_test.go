@@ -244,6 +244,54 @@ func TestUpgradeWithoutWaiting(t *testing.T) {
 	p.check(0, "has ended", "stop")
 }
 
+// TestUpgradeUnderServiceManager runs belay upgrade as ExecReload= does: the
+// manager hears of the new process, and gets signs of life from it, though it
+// has told only the first one that it wants them.
+func TestUpgradeUnderServiceManager(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	path := filepath.Join(p.dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	wait := func(want string) {
+		t.Helper()
+		var seen []string
+		manager.SetReadDeadline(time.Now().Add(20 * time.Second))
+		for buf := make([]byte, 4096); ; {
+			n, err := manager.Read(buf)
+			if err != nil {
+				t.Fatalf("no %s: %v; messages %q", want, err, seen)
+			}
+			if strings.Contains("\n"+string(buf[:n])+"\n", "\n"+want+"\n") {
+				return
+			}
+			seen = append(seen, string(buf[:n]))
+		}
+	}
+	env := append(p.env(), "NOTIFY_SOCKET="+path)
+	first := apptest.StartEnv(t, "belay", append(env, "WATCHDOG_USEC=200000", "WATCHDOG_PID="), "proxy", "--listen", freeAddr(t), "--to", origin)
+	t.Cleanup(p.killAll)
+	wait("READY=1")
+	wait("WATCHDOG=1")
+	reload := apptest.StartEnv(t, "belay", append(env, "WATCHDOG_USEC=", "WATCHDOG_PID="), "upgrade")
+	if code := reload.Wait(); code != 0 {
+		t.Fatalf("exit code %d: %s", code, reload.Output())
+	}
+	if code := first.Wait(); code != 0 {
+		t.Errorf("the old process: exit code %d", code)
+	}
+	wait(fmt.Sprintf("MAINPID=%d", p.status().PID))
+	for range 3 { // nobody but the new process is left to send them
+		wait("WATCHDOG=1")
+	}
+	p.check(0, "has ended", "stop")
+	wait("STOPPING=1")
+}
+
 // TestUpgradeOfLink does what a package manager does: what a symbolic link leads
 // to is replaced.
 func TestUpgradeOfLink(t *testing.T) {
