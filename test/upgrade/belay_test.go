@@ -164,13 +164,15 @@ func (b *belay) upgrade(newFirst bool) (old *Process) {
 	return old
 }
 
-// reload changes the configuration and has the current process read it.
+// reload changes the configuration and has the current process read it, once in
+// its life.
 func (b *belay) reload(number int) {
 	b.t.Helper()
 	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %s\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), b.admin, 60+number%2)
 	b.must(os.WriteFile(b.path("new.yaml"), []byte(text), 0o600))
 	b.must(os.Rename(b.path("new.yaml"), b.path("conf.yaml")))
 	b.must(b.current.Signal(syscall.SIGHUP))
+	b.must(b.current.WaitFor("configuration reloaded")) // the first time that it does
 }
 
 // checkServes fails t unless the current process answers on all addresses, and
@@ -195,9 +197,13 @@ func (b *belay) checkServes() {
 	}
 }
 
-// checkTally fails t if a request of the load failed.
+// checkTally fails t if a request of the load failed, or a client had none that
+// went well.
 func checkTally(t *testing.T, l *Load) {
 	t.Helper()
+	if idle := l.Idle(); len(idle) > 0 {
+		t.Errorf("clients that did nothing: %q", idle)
+	}
 	if n := l.Failed(); n > 0 {
 		t.Errorf("%d of %d requests failed:\n%s", n, int64(n)+l.OK(), l.Failures())
 	}

@@ -21,7 +21,7 @@ func TestBrokenUpgrades(t *testing.T) {
 	b := newBelay(t, "upgrade_sock_connect_accept_max_retries: 2\n")
 	bad := b.path("bad.yaml")
 	b.must(os.WriteFile(bad, []byte("version: 1\nthreds: 2\n"), 0o600))
-	load := StartLoad(b.addrs, 2)
+	load := StartLoad(b.addrs, 2, b.admin)
 	defer load.Stop()
 
 	tests := []struct {

@@ -31,15 +31,15 @@ func TestDrain(t *testing.T) {
 		{"upload", func(c *Client, _ <-chan struct{}) error {
 			return c.upload(context.Background(), 30, 32<<10, 50*time.Millisecond)
 		}},
-		{"tunnel", func(c *Client, signaled <-chan struct{}) error {
+		{"WebSocket", func(c *Client, signaled <-chan struct{}) error {
 			defer c.close()
-			if err := c.openTunnel(); err != nil {
+			if err := c.openWebSocket(); err != nil {
 				return err
 			}
 			<-signaled
 			for range 20 {
 				time.Sleep(20 * time.Millisecond)
-				if err := c.echo(); err != nil {
+				if err := c.message(); err != nil {
 					return err
 				}
 			}
@@ -104,18 +104,18 @@ func TestGracePeriod(t *testing.T) {
 		b.waitGone(patience, b.upgrade(true))
 		var tally Tally
 		c := NewClient(1, b.addrs[0], &tally)
-		b.must(c.openTunnel())
-		b.must(c.echo())
+		b.must(c.openWebSocket())
+		b.must(c.message())
 		began := time.Now()
 		b.must(b.current.Signal(syscall.SIGTERM))
 		b.must(b.current.WaitFor("draining: 1 connection, 1 request"))
-		b.must(c.echo())
+		b.must(c.message())
 		if second {
 			b.must(b.current.Signal(syscall.SIGTERM))
 		}
-		if err := c.echo(); err == nil {
+		if err := c.message(); err == nil {
 			for err == nil { // until it is cut off
-				err = c.echo()
+				err = c.message()
 			}
 		}
 		took := time.Since(began)

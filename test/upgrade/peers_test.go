@@ -78,7 +78,7 @@ func TestPeers(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.stop()
-			load := StartLoad(addrs, 8)
+			load := StartLoad(addrs, 8, "")
 			defer load.Stop()
 			for i := range upgrades {
 				time.Sleep(500 * time.Millisecond)
