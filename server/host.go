@@ -126,6 +126,20 @@ func (h *host) concede(pid int) {
 	h.speaks.Store(false)
 }
 
+// remain makes sure that the pid file and the service manager know of this
+// process, which serves on: a new one may have died when it had told them of
+// itself already.
+func (h *host) remain() {
+	changed, err := h.pidFile.Reclaim()
+	if err != nil {
+		h.log.Error("the pid file is not up to date", "err", err)
+	}
+	if changed {
+		h.log.Warn("the pid file had the new process; it has this one again")
+	}
+	h.tell(func(n *sdnotify.Notifier) error { return n.MainPID(os.Getpid()) })
+}
+
 // ready tells everybody that waits that the process accepts connections.
 func (h *host) ready() {
 	h.openInherited()

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/belay-proxy/belay/internal/control"
 	"github.com/belay-proxy/belay/internal/pidfile"
@@ -213,10 +215,65 @@ func TestFailedUpgradeSaysNothing(t *testing.T) {
 	syscall.Kill(old, syscall.SIGHUP)
 	before := len(m.seen)
 	m.wait("RELOADING=1")
-	if seen := m.seen[before:]; len(seen) != 1 {
-		t.Errorf("messages about the upgrade: %q", seen[:len(seen)-1])
+	for _, text := range m.seen[before:] {
+		if !strings.HasPrefix(text, "RELOADING=1") && text != fmt.Sprintf("MAINPID=%d", old) {
+			t.Errorf("message %q, want none but that process %d is the main one", text, old)
+		}
 	}
 	b.stop(old)
+}
+
+// TestNewDiesAfterDecision kills a new process when it has been told that it takes
+// over, and has written the pid file, but has not confirmed it.
+func TestNewDiesAfterDecision(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	m := b.manager()
+	old := b.daemon("-c", b.conf(hostConf))
+	m.wait("READY=1")
+	b.setenv("NOTIFY_SOCKET", fullSocket(t, b.path("full"))) // there it waits
+	syscall.Kill(old, syscall.SIGQUIT)
+	b.start("-d", "-u", "-c", b.path("conf.yaml"))
+	var pid int
+	eventually(t, "the pid file has the new process", func() bool {
+		text, _ := os.ReadFile(b.path("pid"))
+		_, err := fmt.Sscan(string(text), &pid)
+		return err == nil && pid != old
+	})
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, "the old process gives up", func() bool { return strings.Contains(b.log(), "upgrade failed") })
+	m.wait(fmt.Sprintf("MAINPID=%d", old))
+	if now := b.pid(); now != old {
+		t.Errorf("the pid file has process %d, want %d", now, old)
+	}
+	c := b.dial()
+	send(t, c, "a")
+	receive(t, c, 'a')
+	b.stop(old)
+	if _, err := os.Lstat(b.path("pid")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the pid file: %v, want none", err)
+	}
+}
+
+// fullSocket makes a socket at path on which a message has to wait.
+func fullSocket(t *testing.T, path string) string {
+	t.Helper()
+	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
+	ln, err := net.ListenUnixgram("unixgram", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	c, err := net.DialUnix("unixgram", nil, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for err == nil {
+		c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		_, err = c.Write([]byte("x"))
+	}
+	return path
 }
 
 // TestRestartWhileOldDrains checks that the service can be started again when

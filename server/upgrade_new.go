@@ -74,11 +74,32 @@ func (r *run) cargoNumber(number int) int {
 	return -1
 }
 
+// isOurs waits, if l has a socket of the process that this one replaces, until
+// that is decided: until then the other one accepts there alone, for what a
+// process accepts that fails or dies is lost. Clients notice nothing, because
+// the other one stops only when this one has begun. isOurs returns false if the
+// server is to stop before that.
+func (r *run) isOurs(l *listener.Listener) bool {
+	if _, inherited := r.upgrade.inherited[l]; !inherited {
+		return true
+	}
+	select {
+	case <-r.upgrade.confirmed:
+		return true
+	case <-r.orders.stop.Done():
+	}
+	select {
+	case <-r.upgrade.confirmed: // both; there is a backlog to be served
+		return true
+	default:
+		return false
+	}
+}
+
 // waitForAll waits, when this process is about to replace another, until all
 // services could start, as far as they do not wait for v or its like in turn. So
-// all listeners begin to accept together, just before the old process is told
-// to stop, and nothing is accepted that a failing start would have to give up.
-// It returns false if the server is to stop before that.
+// all new listeners begin to accept together, just before the old process is
+// told to stop. It returns false if the server is to stop before that.
 func (r *run) waitForAll(v *Service) bool {
 	close(v.canAccept)
 	if !r.cfg.Options.Upgrade {
@@ -138,6 +159,7 @@ func (r *run) confirm() error {
 			r.log.Error("a listener goes on with options of the old process", "err", err)
 		}
 	}
+	close(u.confirmed)
 	if u.admin >= 0 && !p.Cargo.Sockets[u.admin].Shared {
 		r.host.admin.own()
 	}

@@ -94,6 +94,7 @@ func (r *run) handOver() {
 			"Start the new one with --upgrade a few seconds before or after SIGQUIT, with the same upgrade_sock", "err", err)
 		r.phase(PhaseRunning)
 	default:
+		r.host.remain()
 		r.log.Error("upgrade failed; this process serves on", "err", err)
 		r.phase(PhaseRunning)
 	}

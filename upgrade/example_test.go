@@ -63,10 +63,10 @@ func newProcess(cfg upgrade.Config) {
 		return
 	}
 	defer ln.Close()
-	// Here it begins to accept.
 	fmt.Printf("new: has %s after %s requests\n", socket.Name, predecessor.Cargo.State["requests served"])
 	known := func() {} // here it writes the pid file
 	if err := predecessor.Confirm(context.Background(), []int{0}, known); err != nil {
 		log.Fatal(err) // the old process goes on
 	}
+	// Here it begins to accept.
 }

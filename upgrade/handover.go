@@ -20,7 +20,7 @@ type Successor struct {
 	Credentials
 	Program string
 
-	// Taken says for each socket of the cargo whether the successor accepts
+	// Taken says for each socket of the cargo whether the successor has taken
 	// on it.
 	Taken []bool
 }

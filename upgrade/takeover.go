@@ -208,9 +208,10 @@ func (r *receiver) check(body []byte) error {
 	return nil
 }
 
-// Confirm says that this process accepts connections on the sockets of the
+// Confirm says that this process can accept connections on the sockets of the
 // cargo with the numbers taken, and waits for the decision of the old one. It
-// returns nil if this process has taken over. That is so, too, if the old one
+// returns nil if this process has taken over, and is to accept now, not before:
+// what a process accepts that then fails is lost. That is so, too, if the old one
 // has ended meanwhile. After an error this process must not go on: the old one
 // serves.
 //
@@ -229,6 +230,7 @@ func (p *Predecessor) Confirm(ctx context.Context, taken []int, decided func()) 
 		}
 		return fmt.Errorf("take over: %w", err)
 	}
+	p.cfg.Logger.Debug("the old process has decided: this one takes over", "pid", p.PID)
 	if decided != nil {
 		decided()
 	}
@@ -244,6 +246,7 @@ func (p *Predecessor) Confirm(ctx context.Context, taken []int, decided func()) 
 func (p *Predecessor) await(ctx context.Context, taken []int) error {
 	defer p.conn.until(ctx, p.cfg.ReadyTimeout)()
 	err := p.conn.send(ready, func(b []byte) []byte { return appendTaken(b, slices.Sorted(slices.Values(taken))) })
+	p.cfg.Logger.Debug("ready; the old process decides", "pid", p.PID)
 	if err == nil || gone(err) { // there may still be a reason to read
 		_, err = p.conn.expect(yours)
 	}

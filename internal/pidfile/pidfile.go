@@ -121,6 +121,19 @@ func (f *File) GiveBack(pid int) error {
 	return f.write(pid)
 }
 
+// Reclaim makes the file, which this process keeps, say its process id again, if
+// another process has changed that and then not taken over. It reports whether
+// that was so.
+func (f *File) Reclaim() (changed bool, err error) {
+	if f == nil || f.f == nil || f.pid == 0 || !f.inPlace(f.f) {
+		return false, nil
+	}
+	if pid, err := readPID(f.f); err == nil && pid == f.pid {
+		return false, nil
+	}
+	return true, f.write(f.pid)
+}
+
 // write puts pid into the file. The new first line is complete before the rest
 // of the old content goes: whoever reads in between reads the right number.
 func (f *File) write(pid int) error {

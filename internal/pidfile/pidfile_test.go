@@ -185,6 +185,33 @@ func TestGiveBack(t *testing.T) {
 	}
 }
 
+// TestReclaim checks what the old process does about a new one that has died
+// after it has written the file.
+func TestReclaim(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.pid")
+	f, err := Create(path, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{false, true, false} {
+		if changed, err := f.Reclaim(); err != nil || changed != want {
+			t.Errorf("Reclaim = %t, %v, want %t", changed, err, want)
+		}
+		checkRead(t, path, os.Getpid(), nil)
+		if !want {
+			err = os.WriteFile(path, []byte("99999999\n"), 0o600) // as Commit of another does, in place
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changed, err := f.Reclaim(); err != nil || !changed {
+		t.Errorf("Reclaim = %t, %v, want true", changed, err)
+	}
+	f.Remove()
+}
+
 // TestTakeOverOfLeft checks the case that the old process has ended between the
 // decision and Commit.
 func TestTakeOverOfLeft(t *testing.T) {

@@ -127,7 +127,7 @@ func (b *belay) must(err error) {
 // fault, "" for not at all.
 func (b *belay) command(fault string, more ...string) *exec.Cmd {
 	cmd := exec.Command(b.binary, append(b.args, more...)...)
-	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info")
+	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info,upgrade=debug")
 	return cmd
 }
 
