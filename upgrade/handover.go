@@ -20,8 +20,8 @@ type Successor struct {
 	Credentials
 	Program string
 
-	// Taken says for each socket of the cargo whether the successor has taken
-	// on it.
+	// Taken says for each socket of the cargo whether the successor has it now,
+	// and accepts on it.
 	Taken []bool
 }
 

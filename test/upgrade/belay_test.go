@@ -30,6 +30,8 @@ type belay struct {
 	current *Process
 	all     []*Process
 	binary  string
+
+	signaled time.Time // when a test has told it to end
 }
 
 // newBelay starts an origin and a server on a TCP address, a Unix socket, and a

@@ -132,7 +132,9 @@ func TestBrokenUpgrades(t *testing.T) {
 }
 
 // failures returns how many upgrades of the current process have failed.
-func (b *belay) failures() int { return len(logLines(b.current, "upgrade failed; this process serves on")) }
+func (b *belay) failures() int {
+	return len(logLines(b.current, "upgrade failed; this process serves on"))
+}
 
 // waitFailed waits until one more has.
 func (b *belay) waitFailed(before int) {

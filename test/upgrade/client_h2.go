@@ -42,6 +42,24 @@ func (c *Client) HTTP2(ctx context.Context, streams int) {
 	all.Wait()
 }
 
+// downloadH2 gets one content that takes so many milliseconds, on a connection of
+// its own.
+func (c *Client) downloadH2(size uint64, ms int) error {
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: c.tls, Protocols: new(http.Protocols)}
+	transport.Protocols.SetHTTP2(true)
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: patience}
+	res, err := client.Get(fmt.Sprintf("https://%s/slow/7/%d/%d", strings.TrimPrefix(c.Addr, "tls:"), size, ms))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 || res.ProtoMajor != 2 {
+		return fmt.Errorf("%s status %d", res.Proto, res.StatusCode)
+	}
+	return c.checkBody(res.Body, 7, size)
+}
+
 // getH2 gets a content and checks it.
 func (c *Client) getH2(client *http.Client) error {
 	id, size := c.rand.Uint64()>>1, uint64(c.rand.IntN(2000))
