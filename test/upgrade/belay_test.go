@@ -170,11 +170,18 @@ func (b *belay) upgrade(newFirst bool) (old *Process) {
 // its life.
 func (b *belay) reload(number int) {
 	b.t.Helper()
-	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %s\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), b.admin, 60+number%2)
-	b.must(os.WriteFile(b.path("new.yaml"), []byte(text), 0o600))
-	b.must(os.Rename(b.path("new.yaml"), b.path("conf.yaml")))
+	b.must(b.writeSettings(number))
 	b.must(b.current.Signal(syscall.SIGHUP))
 	b.must(b.current.WaitFor("configuration reloaded")) // the first time that it does
+}
+
+// writeSettings writes the configuration file; it is another one for odd numbers.
+func (b *belay) writeSettings(number int) error {
+	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %q\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), b.admin, 60+number%2)
+	if err := os.WriteFile(b.path("new.yaml"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(b.path("new.yaml"), b.path("conf.yaml"))
 }
 
 // checkServes fails t unless the current process answers on all addresses, and

@@ -23,10 +23,22 @@ type Load struct {
 // one with HTTP/2, and one with WebSockets on it. If admin is not empty, one more
 // asks there again and again whether the server is ready.
 func StartLoad(addrs []string, n int, admin string) *Load {
+	return StartLoadWithout(addrs, n, admin, "")
+}
+
+// withoutH2WebSocket is what StartLoadWithout leaves out for servers that do not
+// know it.
+const withoutH2WebSocket = "WebSocket on HTTP/2"
+
+// StartLoadWithout is StartLoad without one kind of clients.
+func StartLoadWithout(addrs []string, n int, admin, without string) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Load{cancel: cancel}
 	number := 0
 	start := func(name, addr string, run func(*Client)) {
+		if name == without {
+			return
+		}
 		number++
 		c := NewClient(number, addr, &l.Tally)
 		c.name = name + ", " + kindOf(addr)
@@ -52,7 +64,7 @@ func StartLoad(addrs []string, n int, admin string) *Load {
 		})
 		if strings.HasPrefix(addr, "tls:") {
 			start("HTTP/2", addr, func(c *Client) { c.HTTP2(ctx, 4) })
-			start("WebSocket on HTTP/2", addr, func(c *Client) { c.WebSocketH2(ctx, 3*time.Second) })
+			start(withoutH2WebSocket, addr, func(c *Client) { c.WebSocketH2(ctx, 3*time.Second) })
 		}
 	}
 	return l
