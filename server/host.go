@@ -140,6 +140,10 @@ func (h *host) remain() {
 	h.tell(func(n *sdnotify.Notifier) error { return n.MainPID(os.Getpid()) })
 }
 
+// lockLimit is how long a process waits for the lock of the pid file, which the
+// one that it has replaced is about to give up.
+const lockLimit = 5 * time.Second
+
 // ready tells everybody that waits that the process accepts connections.
 func (h *host) ready() {
 	h.openInherited()
@@ -150,6 +154,9 @@ func (h *host) ready() {
 	}
 	if !h.succeeded {
 		h.tell(func(n *sdnotify.Notifier) error { return n.Ready(h.statusLine()) })
+	}
+	if !h.pidFile.WaitLocked(lockLimit) {
+		h.log.Warn("the pid file is not locked yet: the old process still has the lock")
 	}
 	if err := h.child.Ready(); err != nil {
 		h.log.Warn("the command that started the daemon could not be told", "err", err)
