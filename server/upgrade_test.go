@@ -175,6 +175,7 @@ func TestUpgrade(t *testing.T) {
 		}
 		next.waitReady(t)
 		old.log.waitFor(t, "a new process has taken over")
+		old.phases.waitFor(t, PhaseDraining) // it does not accept any more
 		now := next.service.Addrs()
 		if now[0].String() != addrs[1].String() || now[1].String() != addrs[0].String() {
 			t.Errorf("addresses are %v, were %v", now, addrs)
