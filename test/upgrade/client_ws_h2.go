@@ -14,6 +14,7 @@ import (
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http2"
+	"github.com/belay-proxy/belay/proxyerr"
 )
 
 // WebSocketH2 is WebSocket on a stream of HTTP/2 (RFC 8441), of a connection that
@@ -24,8 +25,20 @@ func (c *Client) WebSocketH2(ctx context.Context, life time.Duration) {
 	c.webSocket(ctx, life, c.openStream)
 }
 
-// openStream opens a WebSocket by extended CONNECT.
+// openStream opens a WebSocket by extended CONNECT. If the server says that it
+// has not begun the stream, which it does by GOAWAY or REFUSED_STREAM when it is
+// replaced, the stream is opened again, on a new connection, and counted.
 func (c *Client) openStream() error {
+	err := c.openStreamOnce()
+	for again := 0; again < 3 && errors.Is(err, proxyerr.StreamRefused); again++ {
+		c.Tally.repeated.Add(1)
+		c.close()
+		err = c.openStreamOnce()
+	}
+	return err
+}
+
+func (c *Client) openStreamOnce() error {
 	if err := c.dial(); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
