@@ -30,6 +30,7 @@ type Inherited struct {
 // An inherited socket.
 type inherited struct {
 	name, addr string
+	managed    bool         // by a service manager, which has set its options
 	file       *os.File     // nil once it has been claimed or closed
 	ln         net.Listener // until it is claimed or closed
 }
@@ -39,21 +40,32 @@ type inherited struct {
 // and closes it if it returns an error: it must be a TCP or Unix stream socket
 // that listens.
 func (in *Inherited) Add(name, addr string, f *os.File) error {
+	return in.add(&inherited{name: name, addr: addr, file: f})
+}
+
+// AddManaged is Add for a socket that the service manager has bound and keeps:
+// its options are those that the manager was told to set, apart from the ones
+// that the configuration of the listener names.
+func (in *Inherited) AddManaged(name, addr string, f *os.File) error {
+	return in.add(&inherited{name: name, addr: addr, file: f, managed: true})
+}
+
+func (in *Inherited) add(s *inherited) error {
+	f := s.file
 	err := checkListens(f)
-	var ln net.Listener
 	if err == nil {
-		ln, err = net.FileListener(f)
+		s.ln, err = net.FileListener(f)
 	}
 	if err != nil {
 		f.Close()
-		return fmt.Errorf("inherited socket %q: %w", name, err)
+		return fmt.Errorf("inherited socket %q: %w", s.name, err)
 	}
-	if ul, ok := ln.(*net.UnixListener); ok {
+	if ul, ok := s.ln.(*net.UnixListener); ok {
 		ul.SetUnlinkOnClose(false) // the file is not ours yet
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.sockets = append(in.sockets, &inherited{name: name, addr: addr, file: f, ln: ln})
+	in.sockets = append(in.sockets, s)
 	return nil
 }
 
@@ -88,10 +100,11 @@ func checkListens(f *os.File) error {
 	return nil
 }
 
-// Listen returns a Listener for cfg on an inherited socket, with the options
-// of cfg, if there is one that is bound to cfg.Addr. Otherwise it binds one, as
-// the function Listen does. number is the place of the socket among those
-// added, from 0, or -1 if the socket is new.
+// Listen returns a Listener for cfg on an inherited socket, if there is one that
+// is bound to cfg.Addr. Otherwise it binds one, as the function Listen does.
+// number is the place of the socket among those added, from 0, or -1 if the
+// socket is new. The options of an inherited socket stay as they are until
+// Listener.Apply: another process still depends on them.
 //
 // A socket that has cfg.Name is preferred, if several are bound to cfg.Addr. If
 // cfg.Addr has port 0, it must have been configured with the same Name and
@@ -303,48 +316,87 @@ func isIPv6Only(f *os.File) (only bool) {
 	return only
 }
 
-// adopt makes a Listener on an inherited socket.
+// adopt makes a Listener on an inherited socket. cfg has no defaults filled in.
 func adopt(cfg Config, s *inherited) (*Listener, error) {
 	l, err := newListener(cfg)
 	if err != nil {
 		return nil, err
 	}
-	network, _ := l.cfg.network()
-	raw, err := s.file.SyscallConn()
-	if err == nil {
-		err = setInherited(raw, network, l.cfg)
-	}
-	if err != nil {
-		return nil, err
-	}
 	l.ln = s.ln
 	l.shared.Store(true)
+	network, _ := l.cfg.network()
 	if network != "unix" {
-		l.prepare = prepareInherited(l.cfg.KeepAlive)
-		return l, nil
+		k := l.cfg.KeepAlive
+		if s.managed && cfg.KeepAlive == (KeepAlive{}) {
+			k = keepAliveOf(s.file).withDefaults()
+		}
+		l.prepare = prepareInherited(k)
+	} else if path := s.ln.Addr().String(); !strings.HasPrefix(path, "@") {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return nil, err
+		}
+		l.unix = &socketFile{path: path, info: info}
 	}
-	if path := s.ln.Addr().String(); !strings.HasPrefix(path, "@") {
-		l.unix, err = adoptFile(path, l.cfg)
+	l.apply = func() error {
+		if s.managed {
+			return l.applyNamed(network, cfg)
+		}
+		return errors.Join(control(l.ln, func(c syscall.RawConn) error { return setInherited(c, network, l.cfg) }), l.chmod())
 	}
-	return l, err
+	return l, nil
 }
 
-// adoptFile returns the file of an inherited Unix socket, with the permissions
-// that cfg asks for. If it belongs to another user, it stays as it is.
-func adoptFile(path string, cfg Config) (*socketFile, error) {
-	info, err := os.Lstat(path)
+// applyNamed sets the options that cfg, without defaults, has.
+func (l *Listener) applyNamed(network string, cfg Config) error {
+	err := control(l.ln, func(c syscall.RawConn) error { return setNamed(c, network, cfg) })
+	if cfg.Mode != 0 {
+		err = errors.Join(err, l.chmod())
+	}
+	return err
+}
+
+// Apply gives an inherited socket the options of the Config, and the file of a
+// Unix socket its permissions. It is to be called when the process that the
+// socket comes from does not need it any more, or at once if that is the
+// service manager. The error lists what could not be set; the Listener works
+// all the same. It does nothing to a socket that is not inherited.
+func (l *Listener) Apply() error {
+	if l.apply == nil {
+		return nil
+	}
+	if err := l.apply(); err != nil {
+		return fmt.Errorf("options of the inherited socket on %s: %w", l.cfg.Addr, err)
+	}
+	return nil
+}
+
+// chmod gives the file of a Unix socket the permissions of the configuration.
+// If it belongs to another user, it stays as it is.
+func (l *Listener) chmod() error {
+	if l.unix == nil || l.unix.info.Mode().Perm() == l.cfg.Mode {
+		return nil
+	}
+	err := os.Chmod(l.unix.path, l.cfg.Mode)
+	if errors.Is(err, fs.ErrPermission) {
+		l.cfg.Logger.Warn("socket keeps its permissions, because it belongs to another user", "listener", l.cfg.Name,
+			"mode", l.unix.info.Mode().Perm().String(), "err", err)
+		return nil
+	}
+	return err
+}
+
+// control calls f with the socket of ln.
+func control(ln net.Listener, f func(syscall.RawConn) error) error {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("listener on %s has no descriptor", ln.Addr())
+	}
+	raw, err := sc.SyscallConn()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.Mode().Perm() != cfg.Mode {
-		err = os.Chmod(path, cfg.Mode)
-		if errors.Is(err, fs.ErrPermission) {
-			cfg.Logger.Warn("socket keeps its permissions, because it belongs to another user", "listener", cfg.Name,
-				"mode", info.Mode().Perm().String(), "err", err)
-			err = nil
-		}
-	}
-	return &socketFile{path: path, info: info}, err
+	return f(raw)
 }
 
 // prepareInherited returns what is to be done with each connection of an
@@ -372,21 +424,16 @@ func (l *Listener) File() (*os.File, error) { return FileOf(l.ln) }
 
 // FileOf is File for a listener of package net.
 func FileOf(ln net.Listener) (*os.File, error) {
-	sc, ok := ln.(syscall.Conn)
-	if !ok {
-		return nil, fmt.Errorf("listener on %s has no descriptor", ln.Addr())
-	}
-	raw, err := sc.SyscallConn()
+	var dup int
+	err := control(ln, func(c syscall.RawConn) (err error) {
+		ctlErr := c.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+		if ctlErr != nil {
+			return ctlErr
+		}
+		return os.NewSyscallError("dup", err)
+	})
 	if err != nil {
 		return nil, err
-	}
-	var dup int
-	ctlErr := raw.Control(func(fd uintptr) { dup, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
-	if ctlErr != nil {
-		return nil, ctlErr
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("dup", err)
 	}
 	return os.NewFile(uintptr(dup), "listener"), nil
 }

@@ -125,6 +125,12 @@ func TestInherit(t *testing.T) {
 			checkEcho(t, waiting)
 			checkEcho(t, dial(t, l))
 			if tt.new.Mode != 0 {
+				if info, err := os.Lstat(path); err != nil || info.Mode().Perm() == tt.new.Mode {
+					t.Errorf("mode %v, %v, while the old process may need another", info.Mode(), err)
+				}
+				if err := l.Apply(); err != nil {
+					t.Error(err)
+				}
 				if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != tt.new.Mode {
 					t.Errorf("mode %v, %v, want %v", info.Mode(), err, tt.new.Mode)
 				}

@@ -28,6 +28,7 @@ type Listener struct {
 	mu     sync.Mutex
 	handle func(net.Conn) // of Serve; guarded by mu
 
+	apply   func() error   // sets the options of an inherited socket; nil: it is not inherited
 	prepare func(net.Conn) // of each connection; nil: nothing
 	slots   chan struct{}  // one for each open connection; nil: no limit
 	active  atomic.Int64   // open connections

@@ -57,6 +57,47 @@ func setInherited(c syscall.RawConn, network string, cfg Config) error {
 	})
 }
 
+// setNamed sets the options that cfg, without defaults, has on a socket that the
+// service manager has bound. All others stay as that has set them.
+func setNamed(c syscall.RawConn, network string, cfg Config) error {
+	return apply(c, func(fd int) error {
+		s := setter{fd: fd}
+		s.buffers(cfg)
+		if network == "unix" {
+			return s.err
+		}
+		named := cfg.KeepAlive != KeepAlive{}
+		cfg.KeepAlive = cfg.KeepAlive.withDefaults()
+		s.ip(cfg)
+		if named {
+			s.reset = cfg.KeepAlive.Idle < 0
+			s.keepAlive(cfg.KeepAlive)
+		}
+		return s.err
+	})
+}
+
+// keepAliveOf returns the keep-alive that a socket has, zero if it has none.
+func keepAliveOf(f *os.File) (k KeepAlive) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return k
+	}
+	raw.Control(func(fd uintptr) {
+		get := func(level, opt int) int {
+			v, _ := unix.GetsockoptInt(int(fd), level, opt)
+			return v
+		}
+		if get(unix.SOL_SOCKET, unix.SO_KEEPALIVE) == 0 {
+			return
+		}
+		k.Idle = time.Duration(get(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)) * time.Second
+		k.Interval = time.Duration(get(unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)) * time.Second
+		k.Count = get(unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
+	})
+	return k
+}
+
 // apply calls f with the descriptor of c.
 func apply(c syscall.RawConn, f func(fd int) error) error {
 	var err error
@@ -109,13 +150,22 @@ func (s *setter) buffers(cfg Config) {
 
 // tcp sets the options that only TCP has.
 func (s *setter) tcp(cfg Config) {
+	s.ip(cfg)
+	s.keepAlive(cfg.KeepAlive)
+}
+
+// ip sets those that have nothing to do with keep-alive.
+func (s *setter) ip(cfg Config) {
 	if cfg.ReusePort {
 		s.set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1, "SO_REUSEPORT")
 	}
 	s.setOr(unix.IPPROTO_TCP, unix.TCP_FASTOPEN, cfg.FastOpen, "TCP_FASTOPEN")
 	s.setOr(unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds(cfg.DeferAccept), "TCP_DEFER_ACCEPT")
 	s.dscp(cfg.DSCP)
-	k := cfg.KeepAlive
+}
+
+// keepAlive sets keep-alive, in which the defaults are filled in.
+func (s *setter) keepAlive(k KeepAlive) {
 	if k.Idle > 0 {
 		s.set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1, "SO_KEEPALIVE")
 		s.set(unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(k.Idle), "TCP_KEEPIDLE")

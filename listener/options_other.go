@@ -67,6 +67,15 @@ func setOptions(c syscall.RawConn, network string, cfg Config) error {
 	return err
 }
 
+// setNamed sets the options that cfg, without defaults, has on a socket that the
+// service manager has bound.
+func setNamed(c syscall.RawConn, network string, cfg Config) error {
+	return setOptions(c, network, cfg)
+}
+
+// keepAliveOf returns the defaults: they are set on each connection.
+func keepAliveOf(*os.File) KeepAlive { return KeepAlive{} }
+
 // setInherited sets the options of cfg on a socket that another process has
 // bound.
 func setInherited(c syscall.RawConn, network string, cfg Config) error {

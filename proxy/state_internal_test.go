@@ -12,7 +12,7 @@ import (
 // What is accepted has no negative counter, and survives being saved again.
 func FuzzParseCounters(f *testing.F) {
 	for _, s := range []string{
-		"", "{}", "null", `{"requests":7,"rejected":1}`, `{"budget":{"requests":5,"retries":2}}`, `{"requests":-1}`,
+		"", "{}", "null", `{"requests":7,"rejections":{"late":1}}`, `{"rejections":{"flood":-1}}`, `{"budget":{"requests":5,"retries":2}}`, `{"requests":-1}`,
 		`{"budget":{"retries":-1}}`, `{"budget":null}`, `{"requests":1e99}`, `{"requests":9223372036854775807}`, `{"REQUESTS":3}`, "[]", `{"requests":"1"}`,
 	} {
 		f.Add([]byte(s))
@@ -22,7 +22,8 @@ func FuzzParseCounters(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.Requests < 0 || c.Rejected < 0 || c.Budget != nil && (c.Budget.Requests < 0 || c.Budget.Retries < 0) {
+		r := c.Rejected
+		if c.Requests < 0 || min(r.Malformed, r.TooLarge, r.Late, r.Flood) < 0 || c.Budget != nil && (c.Budget.Requests < 0 || c.Budget.Retries < 0) {
 			t.Errorf("%q is accepted as %+v", in, c)
 		}
 		saved, err := json.Marshal(c)

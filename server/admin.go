@@ -10,25 +10,50 @@ import (
 	"net/netip"
 )
 
-// openAdmin opens the admin listener, if the settings ask for one.
+// openAdmin opens the admin listener, if the settings ask for one. That of the
+// process that this one replaces stays with it until openInherited.
 func (h *host) openAdmin() (err error) {
 	addr := h.settings.AdminListen
-	if addr == "" {
+	switch {
+	case addr == "":
+		return nil
+	case h.inheritedAdmin != nil:
+		h.admin = adoptHTTP(h.inheritedAdmin, h.owners()...)
 		return nil
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", h.serveHealth)
-	mux.HandleFunc("GET /readyz", h.serveReady)
-	mux.HandleFunc("GET /status", h.serveStatus)
-	if h.inheritedAdmin != nil {
-		h.admin = adoptHTTP(h.inheritedAdmin, localHosts(mux), h.Logger("admin"), h.owners()...)
-	} else {
-		h.admin, err = listenHTTP(addr, localHosts(mux), h.Logger("admin"), h.owners()...)
-	}
+	h.admin, err = listenHTTP(addr, h.adminHandler(), h.Logger("admin"), h.owners()...)
 	if err == nil {
 		h.log.Info("answering questions about health", "addr", addr)
 	}
 	return err
+}
+
+// openInherited begins to answer at the admin listener of the process that this
+// one has replaced, or of the service manager, if there is one.
+func (h *host) openInherited() {
+	if h.inheritedAdmin != nil {
+		h.admin.serve(h.adminHandler(), h.Logger("admin"))
+		h.log.Info("answering questions about health", "addr", h.settings.AdminListen)
+	}
+}
+
+func (h *host) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", h.serveHealth)
+	mux.HandleFunc("GET /readyz", h.serveReady)
+	mux.HandleFunc("GET /status", h.serveStatus)
+	return localHosts(h.sendOn(mux))
+}
+
+// sendOn makes clients with a connection to a process that has been replaced
+// connect to the new one for their next question.
+func (h *host) sendOn(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h.adminTaken.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // serveHealth says whether the process works, be it draining or not.
@@ -41,8 +66,14 @@ func (h *host) serveHealth(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serveReady says whether new connections should be sent here: not before all
-// services accept, and no more once a shutdown has begun.
+// services accept, and no more once a shutdown has begun. A process that has
+// been replaced, and answers what it was asked before that, speaks for the one
+// that accepts at the same address now.
 func (h *host) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if h.adminTaken.Load() {
+		h.verdict(w, http.StatusOK, "ok: a new process has taken over")
+		return
+	}
 	phase := h.effectivePhase()
 	if phase != PhaseRunning && phase != PhaseUpgrading {
 		h.verdict(w, http.StatusServiceUnavailable, string(phase))

@@ -97,12 +97,11 @@ func (h *host) serveReload(w http.ResponseWriter, r *http.Request) {
 
 // status describes the process.
 func (h *host) status() control.Status {
-	executable, _ := os.Executable()
 	sock, _ := h.run.upgradePath()
 	st := control.Status{
 		Program: programName(), Version: version(), PID: os.Getpid(), UID: h.startUID, GID: h.startGID, Groups: h.startGroups,
 		Phase: string(h.effectivePhase()), Started: h.began, Uptime: time.Since(h.began).Seconds(),
-		Executable: executable, Args: os.Args, Directory: h.startDir, Daemon: h.child != nil,
+		Executable: h.executable, Args: os.Args, Directory: h.startDir, Daemon: h.child != nil,
 		ConfFile: absolute(h.startDir, h.cfg.Options.ConfFile), PIDFile: h.pidPath, UpgradeSock: sock,
 		Listeners: []control.Listener{}, Requests: h.run.requests(), Drain: h.run.drainProgress(),
 	}
@@ -173,9 +172,14 @@ func (h *host) statusLine() string {
 	if d := h.run.drainProgress(); d != nil {
 		return d.String()
 	}
+	return h.statusIn(h.currentPhase())
+}
+
+// statusIn is statusLine in a phase that is no drain.
+func (h *host) statusIn(p Phase) string {
 	n := 0
 	for _, v := range h.run.services {
 		n += len(v.bound())
 	}
-	return fmt.Sprintf("%s, listeners: %d", h.currentPhase(), n)
+	return fmt.Sprintf("%s, listeners: %d", p, n)
 }

@@ -20,6 +20,13 @@ import (
 // isDaemon reports whether the server is to run in the background.
 func (s *Server) isDaemon() bool { return s.cfg.Options.Daemon || s.settings.Daemon }
 
+// waitsForDaemon reports whether the command that starts a daemon waits until
+// that is ready.
+func (s *Server) waitsForDaemon() bool {
+	wait := s.settings.DaemonWaitForReady
+	return wait == nil || *wait || os.Getenv(daemon.WaitEnv) != ""
+}
+
 // startDaemon starts the program once more, in the background, and waits until
 // it is ready, unless the settings say not to. An interrupt ends both. SIGQUIT
 // has no effect.
@@ -40,9 +47,8 @@ func (s *Server) startDaemon(ctx context.Context) error {
 	notMeant := make(chan os.Signal, 1)
 	signal.Notify(notMeant, syscall.SIGQUIT)
 	defer signal.Stop(notMeant)
-	wait := s.settings.DaemonWaitForReady
 	pid, err := daemon.Start(ctx, daemon.Config{
-		NoWait:  wait != nil && !*wait,
+		NoWait:  !s.waitsForDaemon(),
 		Timeout: s.settings.DaemonReadyTimeout,
 		Sockets: sockets,
 	})
@@ -66,7 +72,7 @@ func (h *host) becomeDaemon() error {
 	if err := h.openLog(); err != nil {
 		return err
 	}
-	if wait := h.settings.DaemonWaitForReady; wait != nil && !*wait && h.settings.ErrorLog == "" {
+	if !h.waitsForDaemon() && h.settings.ErrorLog == "" {
 		if err := daemon.Silence(); err != nil { // nobody is there to look
 			return err
 		}

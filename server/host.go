@@ -37,7 +37,10 @@ type host struct {
 
 	inheritedAdmin net.Listener // of the process that this one replaces; nil if there is none
 
+	speaks     atomic.Bool // for the service: it is the process that the service manager listens to
+	succeeded  bool        // succeed has been called; used by Run's goroutine only
 	superseded atomic.Bool // another process has taken over
+	adminTaken atomic.Bool // and the admin listener, too; set first
 
 	stop    context.CancelFunc // ends work
 	work    sync.WaitGroup     // signs of life, reloads
@@ -48,6 +51,7 @@ type host struct {
 // before the listeners are bound. leave undoes it, after an error, too.
 func (s *Server) enter(child *daemon.Child, services []*Service) (*host, error) {
 	h := &host{Server: s, began: time.Now(), child: child, notifier: sdnotify.New()}
+	h.speaks.Store(!s.cfg.Options.Upgrade)
 	h.working, h.stop = context.WithCancel(context.Background())
 	err := h.enter(services)
 	if err != nil {
@@ -98,20 +102,65 @@ func (h *host) occupy(r *run) error {
 	return nil
 }
 
-// ready tells everybody that waits that the process accepts connections.
-func (h *host) ready() {
+// succeed makes this process, in the place of the one that it replaces, the
+// one that the pid file is about and that speaks to the service manager. The
+// other one may end as soon as succeed has returned.
+func (h *host) succeed() {
+	h.succeeded = true
+	h.speaks.Store(true)
 	if err := h.pidFile.Commit(); err != nil {
 		h.log.Error("the pid file is not up to date", "err", err)
 	}
+	h.tell(func(n *sdnotify.Notifier) error { return n.Ready(h.statusIn(PhaseRunning)) })
+}
+
+// concede takes back what succeed has done, if it has: process pid serves on.
+func (h *host) concede(pid int) {
+	if !h.succeeded {
+		return
+	}
+	if err := h.pidFile.GiveBack(pid); err != nil {
+		h.log.Error("the pid file is wrong: another process serves on", "err", err, "pid", pid)
+	}
+	h.tell(func(n *sdnotify.Notifier) error { return n.MainPID(pid) })
+	h.speaks.Store(false)
+}
+
+// remain makes sure that the pid file and the service manager know of this
+// process, which serves on: a new one may have died when it had told them of
+// itself already.
+func (h *host) remain() {
+	changed, err := h.pidFile.Reclaim()
+	if err != nil {
+		h.log.Error("the pid file is not up to date", "err", err)
+	}
+	if changed {
+		h.log.Warn("the pid file had the new process; it has this one again")
+	}
+	h.tell(func(n *sdnotify.Notifier) error { return n.MainPID(os.Getpid()) })
+}
+
+// lockLimit is how long a process waits for the lock of the pid file, which the
+// one that it has replaced is about to give up.
+const lockLimit = 5 * time.Second
+
+// ready tells everybody that waits that the process accepts connections.
+func (h *host) ready() {
+	h.openInherited()
 	if h.child != nil && h.settings.ErrorLog == "" {
 		if err := daemon.Silence(); err != nil {
 			h.log.Warn("standard output stays open", "err", err)
 		}
 	}
+	if !h.succeeded {
+		h.tell(func(n *sdnotify.Notifier) error { return n.Ready(h.statusLine()) })
+	}
+	if !h.pidFile.WaitLocked(lockLimit) {
+		h.log.Warn("the pid file is not locked yet: the old process still has the lock")
+	}
 	if err := h.child.Ready(); err != nil {
 		h.log.Warn("the command that started the daemon could not be told", "err", err)
 	}
-	h.tell(func(n *sdnotify.Notifier) error { return n.Ready(h.statusLine()) })
 	if interval, ok := sdnotify.WatchdogInterval(); ok && h.notifier != nil {
 		h.work.Go(func() { h.keepAlive(h.working, interval) })
 	}
@@ -124,8 +173,14 @@ func (h *host) draining() {
 }
 
 // supersede notes that another process has taken over: it is the one that the
-// service manager hears from now, and that the pid file is about.
-func (h *host) supersede() { h.superseded.Store(true) }
+// service manager hears from now, and that the pid file is about. The lock of
+// that goes with it, so that the service can be started again if the new process
+// dies before this one has ended.
+func (h *host) supersede() {
+	h.superseded.Store(true)
+	h.speaks.Store(false)
+	h.leavePIDFile()
+}
 
 // leave ends what the process has for others to find it by.
 func (h *host) leave() {
@@ -134,11 +189,13 @@ func (h *host) leave() {
 	for _, s := range []*httpServer{h.control, h.admin} {
 		s.close()
 	}
-	end := h.pidFile.Remove
-	if h.superseded.Load() {
-		end = h.pidFile.Leave // the new process may not have written it yet
-	}
-	if err := end(); err != nil {
+	h.leavePIDFile()
+}
+
+// leavePIDFile removes the pid file, unless another process has written its
+// number into it, and gives up the lock. The second call does nothing.
+func (h *host) leavePIDFile() {
+	if err := h.pidFile.Remove(); err != nil {
 		h.log.Warn("the pid file could not be removed", "err", err)
 	}
 }

@@ -64,15 +64,26 @@ func hostChild() {
 		Options:  opts,
 		Sections: []config.Section{{Key: "mine", Value: &section}},
 		Healthy: func() error {
-			if _, err := os.Stat(os.Getenv("SICK_FILE")); err == nil {
-				return errors.New("sick")
+			for {
+				text, err := os.ReadFile(os.Getenv("SICK_FILE"))
+				switch {
+				case err != nil:
+					return nil
+				case string(text) != "hang":
+					return errors.New("sick")
+				}
+				time.Sleep(5 * time.Millisecond)
 			}
-			return nil
 		},
+		OnPhase: holdPhase,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if os.Getenv(hostEnv) == "late" {
+		fmt.Println("made")
+		holdPhase(PhaseRunning)
 	}
 	if os.Getenv(hostEnv) == "reloads" {
 		srv.OnReload("word", func(_ context.Context, r *Reload) error {
@@ -99,6 +110,17 @@ func hostChild() {
 		fmt.Println("threads", srv.Settings().Threads, "memory", debug.SetMemoryLimit(-1))
 	}()
 	srv.RunForever()
+}
+
+// holdPhase keeps a server that holds from going on when it runs, and one that
+// is late from running, until there is a file.
+func holdPhase(p Phase) {
+	for (os.Getenv(hostEnv) == "holds" || os.Getenv(hostEnv) == "late") && p == PhaseRunning {
+		if _, err := os.Stat("go on"); err == nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // failing is a service that fails before it is ready.

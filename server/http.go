@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,13 +23,15 @@ import (
 // An httpServer answers questions about the process itself, beside the
 // services: HTTP/1.1 only, for few clients that are trusted or on this machine.
 type httpServer struct {
-	http   *http.Server
+	http   *http.Server // nil before serve
 	ln     net.Listener // turns others away
 	raw    net.Listener // of package net
 	shared bool         // another process has the socket, too
 	path   string       // of the Unix socket that is ours, else empty
 	info   os.FileInfo  // of that
 	work   sync.WaitGroup
+
+	disowned atomic.Bool // by disown
 }
 
 // listenHTTP binds addr, "unix:" and a path or host:port, and has handler
@@ -64,7 +67,7 @@ func (s *httpServer) serve(handler http.Handler, log *slog.Logger) {
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.work.Go(func() {
-		if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) && !s.disowned.Load() {
 			log.Error("stopped answering", "addr", s.raw.Addr().String(), "err", err)
 		}
 	})
@@ -120,8 +123,12 @@ func (s *httpServer) close() {
 	if s == nil {
 		return
 	}
-	s.http.Close()
-	s.work.Wait()
+	if s.http == nil {
+		s.ln.Close()
+	} else {
+		s.http.Close()
+		s.work.Wait()
+	}
 	if s.path == "" {
 		return
 	}

@@ -17,6 +17,15 @@ var caught = []os.Signal{
 	syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
 }
 
+// holdQuit keeps SIGQUIT from ending a process that is about to replace another,
+// for which it is meant if all processes of one name get it. The function that
+// it returns ends that.
+func holdQuit() (release func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGQUIT)
+	return func() { signal.Stop(ch) }
+}
+
 // An urgency is how soon the server is to end.
 type urgency int
 

@@ -46,6 +46,7 @@ func newRun(ctx context.Context, s *Server, services []*Service, h *host) *run {
 		Server: s, services: services, host: h, log: s.log,
 		failed: make(chan struct{}), running: make(map[*Service]bool),
 	}
+	r.upgrade.confirmed = make(chan struct{})
 	r.orders = newOrders(ctx, s.log, s.cfg.Signals, r.startUpgrade)
 	r.orders.others = map[os.Signal]func(){syscall.SIGHUP: h.reloadBySignal, syscall.SIGUSR1: h.reopenLogs}
 	r.orders.begin()
@@ -107,10 +108,12 @@ func (r *run) bind() error {
 				errs = append(errs, fmt.Errorf("service %q: %w", v.name, err))
 				continue
 			}
-			r.noteInherited(l, number)
 			v.mu.Lock()
 			v.listeners = append(v.listeners, l)
 			v.mu.Unlock()
+			if err := r.noteInherited(l, number); err != nil {
+				errs = append(errs, fmt.Errorf("service %q: %w", v.name, err))
+			}
 		}
 	}
 	errs = append(errs, r.takeAdmin(&in))
@@ -120,13 +123,18 @@ func (r *run) bind() error {
 	return errors.Join(errs...)
 }
 
-// accept starts the accept loops of v when what it depends on is ready.
+// accept starts the accept loops of v when what it depends on is ready. Those on
+// sockets of the process that this one replaces wait until it has.
 func (r *run) accept(v *Service) {
 	if !r.waitFor(v) || !r.waitForAll(v) {
 		return
 	}
 	for _, l := range v.bound() {
-		r.accepting.Go(func() { l.Serve(func(c net.Conn) { r.serveConn(v, c) }) })
+		r.accepting.Go(func() {
+			if r.isOurs(l) {
+				l.Serve(func(c net.Conn) { r.serveConn(v, c) })
+			}
+		})
 		r.log.Info("listening", "service", v.name, "addr", l.Addr().String())
 	}
 	v.setReady()

@@ -89,14 +89,17 @@ type Server struct {
 	cfg         Config
 	settings    config.Config                 // that it was started with
 	live        atomic.Pointer[config.Config] // after a reload
+	pid         int                           // of the process
 	startDir    string                        // in which the process was started
+	executable  string                        // path of the program, as it was called; "" if it cannot be found
 	startUID    int                           // as whom
 	startGID    int                           // likewise
 	startGroups []uint32                      // likewise
 	initial     []any                         // what the sections held before they were read
-	reported    bool                          // somebody else says why Run failed
 	logs        logs
 	log         *slog.Logger
+
+	release func() // ends holdQuit
 
 	connector *upstream.Connector
 
@@ -126,13 +129,18 @@ type check struct {
 // options name one. The error lists every problem.
 func New(cfg Config) (*Server, error) {
 	cfg.Stdout = cmp.Or[io.Writer](cfg.Stdout, os.Stdout)
-	s := &Server{cfg: cfg, ready: make(chan struct{}), initial: snapshot(cfg.Sections)}
+	s := &Server{cfg: cfg, ready: make(chan struct{}), initial: snapshot(cfg.Sections), release: func() {}}
+	if cfg.Options.Upgrade && cfg.Signals == nil {
+		s.release = holdQuit()
+	}
+	s.pid = os.Getpid()
 	s.startUID, s.startGID = os.Geteuid(), os.Getegid()
 	groups, _ := os.Getgroups()
 	for _, g := range groups {
 		s.startGroups = append(s.startGroups, uint32(g))
 	}
 	s.startDir, _ = os.Getwd() // if it cannot be found, paths stay as they are
+	s.executable, _ = daemon.Executable()
 	spec, specErr := parseLogSpec(os.Getenv(logEnv))
 	s.logs = newLogs(os.Stderr, spec)
 	s.log = s.Logger("server")
@@ -320,7 +328,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.startDaemon(ctx)
 	}
 	err = s.runHere(ctx, child, services)
-	s.reported = child.Failed(err) && s.settings.ErrorLog == ""
+	if child.Failed(err) && s.settings.ErrorLog == "" {
+		return reportedError{err}
+	}
 	return err
 }
 
@@ -330,11 +340,23 @@ func (s *Server) runHere(ctx context.Context, child *daemon.Child, services []*S
 	if err != nil {
 		return err
 	}
+	defer s.release()
 	defer h.leave()
 	r := newRun(ctx, s, services, h)
 	defer r.end()
 	return r.run()
 }
+
+// ErrReported is what the error of Run is, besides what it says, if the process
+// is a daemon that has failed and the command that started it says why: nobody
+// else need do so.
+var ErrReported = errors.New("reported by the command that has started the daemon")
+
+// A reportedError is an ErrReported.
+type reportedError struct{ error }
+
+func (e reportedError) Is(target error) bool { return target == ErrReported }
+func (e reportedError) Unwrap() error        { return e.error }
 
 // RunForever calls Run and ends the process, with code 0 if Run returned nil
 // and otherwise with code 1.
@@ -342,7 +364,7 @@ func (s *Server) RunForever() {
 	if err := s.Run(context.Background()); err != nil {
 		if s.cfg.Options.Test {
 			fmt.Fprintf(os.Stderr, "%v\nconfiguration test failed\n", err)
-		} else if !s.reported {
+		} else if !errors.Is(err, ErrReported) {
 			s.log.Error("server failed", "err", err)
 		}
 		os.Exit(1)

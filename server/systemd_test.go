@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,35 +142,53 @@ func TestUpgradeOfDaemon(t *testing.T) {
 }
 
 // TestWatchdog checks that signs of life come, but not while the program is not
-// healthy.
+// healthy, or hangs.
 func TestWatchdog(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	m := b.manager()
 	b.setenv("WATCHDOG_USEC", "40000")
-	b.setenv("WATCHDOG_PID", "")
-	pid := b.daemon("-c", b.conf(hostConf))
+	// The manager names the process that it has started: here the shell, then
+	// the command that starts the daemon.
+	cmd := b.command("-d", "-c", b.conf(hostConf))
+	sh := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `WATCHDOG_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)...)
+	sh.Env, sh.Dir = cmd.Env, cmd.Dir
+	if out, err := sh.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	pid := b.pid()
 	for range 3 {
 		m.wait("WATCHDOG=1")
 	}
-	if err := os.WriteFile(b.path("sick"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "it says that it is not healthy", func() bool { return strings.Contains(b.log(), "err=sick") })
-	// What was sent before that is still to be read; then nothing comes.
-	b2 := make([]byte, 4096)
-	for {
-		m.conn.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
-		if _, err := m.conn.Read(b2); err != nil {
-			break
+	for text, logged := range map[string]string{"": "err=sick", "hang": "the process hangs"} {
+		if err := os.WriteFile(b.path("sick"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		eventually(t, "it says that it is not well", func() bool { return strings.Count(b.log(), logged) >= 2 })
+		// What was sent before that is still to be read; then nothing comes.
+		m.drain()
+		before := strings.Count(b.log(), logged)
+		eventually(t, "it has been asked three times more", func() bool { return strings.Count(b.log(), logged) >= before+3 })
+		if left := m.drain(); len(left) > 0 {
+			t.Errorf("after %q: messages %q, want none", logged, left)
+		}
+		os.Remove(b.path("sick"))
+		m.wait("WATCHDOG=1")
 	}
-	if n := strings.Count(b.log(), "err=sick"); n < 3 {
-		t.Errorf("asked %d times whether it is healthy, want 3 at least", n)
-	}
-	os.Remove(b.path("sick"))
-	m.wait("WATCHDOG=1")
 	b.stop(pid)
+}
+
+// drain returns the messages that have come.
+func (m *manager) drain() (list []string) {
+	b := make([]byte, 4096)
+	for {
+		m.conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		n, err := m.conn.Read(b)
+		if err != nil {
+			return list
+		}
+		list = append(list, string(b[:n]))
+	}
 }
 
 // TestSocketActivation starts a server as a service manager does that has
@@ -314,10 +333,14 @@ func TestUnitFiles(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no systemd-analyze")
 	}
+	var services []string
 	for _, f := range files {
-		if !strings.HasSuffix(f, ".service") {
-			continue
+		if strings.HasSuffix(f, ".service") {
+			services = append(services, f)
 		}
+	}
+	checkUnits(t, analyze, files)
+	for _, f := range services {
 		out, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--no-pager", f).CombinedOutput()
 		if err != nil && !strings.Contains(string(out), "exposure level") {
 			t.Skipf("systemd-analyze does not work here: %v: %s", err, out)
@@ -327,6 +350,35 @@ func TestUnitFiles(t *testing.T) {
 		score, err := strconv.ParseFloat(strings.Fields(after + " x")[0], 64)
 		if err != nil || score > 2.0 {
 			t.Errorf("%s: exposure %v, %v, want at most 2.0\n%s", f, score, err, out)
+		}
+	}
+}
+
+// checkUnits fails t unless systemd has nothing to say about units. Their programs
+// are not installed here, so that another stands for them.
+func checkUnits(t *testing.T, analyze string, files []string) {
+	t.Helper()
+	dir := t.TempDir()
+	args := []string{"verify", "--man=no", "--no-pager"}
+	program := regexp.MustCompile(`(?m)^(Exec\w+=)/\S+`)
+	for _, f := range files {
+		if strings.HasSuffix(f, ".md") {
+			continue
+		}
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unit := filepath.Join(dir, filepath.Base(f))
+		if err := os.WriteFile(unit, program.ReplaceAll(text, []byte("${1}/bin/true")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, unit)
+	}
+	out, err := exec.CommandContext(t.Context(), analyze, args...).CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "belay") { // else it is about units of this machine
+			t.Errorf("systemd-analyze: %v: %s", err, line)
 		}
 	}
 }

@@ -31,6 +31,8 @@ type upgradeState struct {
 	inherited   map[*listener.Listener]int
 	admin       int // number of the admin listener's socket, -1 if it is new
 
+	confirmed chan struct{} // closed when this process has replaced the other
+
 	// The process that replaces this one.
 	mu       sync.Mutex
 	under    bool           // one tries; guarded by mu

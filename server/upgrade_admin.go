@@ -4,9 +4,7 @@
 package server
 
 import (
-	"log/slog"
 	"net"
-	"net/http"
 	"os"
 
 	"github.com/belay-proxy/belay/internal/peercred"
@@ -43,14 +41,15 @@ func (r *run) adminSocket() (s upgrade.Socket, ok bool, err error) {
 	return upgrade.Socket{Name: adminName, Addr: r.settings.AdminListen, File: f, Shared: admin.shared}, err == nil, err
 }
 
-// adoptHTTP is listenHTTP on a listener of another process. The file of a Unix
-// socket stays with that, until own.
-func adoptHTTP(ln net.Listener, handler http.Handler, log *slog.Logger, uids ...uint32) *httpServer {
+// adoptHTTP returns a server on a listener of another process. It is to be told
+// to serve when that one does not any more: who asks must not get the answer of
+// the one or the other. The file of a Unix socket stays with the other process,
+// until own.
+func adoptHTTP(ln net.Listener, uids ...uint32) *httpServer {
 	s := &httpServer{raw: ln, ln: ln, shared: true}
 	if ul, ok := ln.(*net.UnixListener); ok {
 		s.ln = peercred.Listener(ul, uids...)
 	}
-	s.serve(handler, log)
 	return s
 }
 
@@ -64,5 +63,11 @@ func (s *httpServer) own() {
 	}
 }
 
-// disown makes the file of a Unix socket belong to another process.
-func (s *httpServer) disown() { s.shared, s.path = true, "" }
+// disown leaves the listener and the file of a Unix socket to another process,
+// which accepts there from now on. Connections that have been accepted go on:
+// the shutdown of package http would cut those whose request is still to come.
+func (s *httpServer) disown() {
+	s.shared, s.path = true, ""
+	s.disowned.Store(true)
+	s.ln.Close()
+}

@@ -38,7 +38,11 @@ func (r *run) takeOver(in *listener.Inherited) error {
 	u.first = in.Len()
 	r.log.Info("taking over", "pid", p.PID, "program", p.Program, "sockets", len(p.Cargo.Sockets))
 	for i, s := range p.Cargo.Sockets {
-		if err := in.Add(s.Name, s.Addr, s.File); err != nil {
+		add := in.Add
+		if s.Shared {
+			add = in.AddManaged
+		}
+		if err := add(s.Name, s.Addr, s.File); err != nil {
 			r.log.Warn("a socket of the old process cannot be used here", "listener", s.Name, "err", err)
 			continue
 		}
@@ -49,11 +53,15 @@ func (r *run) takeOver(in *listener.Inherited) error {
 }
 
 // noteInherited remembers that l has the socket with a number in the order of
-// listener.Inherited, or that it has a new one if that is -1.
-func (r *run) noteInherited(l *listener.Listener, number int) {
+// listener.Inherited, or that it has a new one if that is -1. A socket of the
+// service manager gets its options now, one of the old process when that has
+// been replaced.
+func (r *run) noteInherited(l *listener.Listener, number int) error {
 	if n := r.cargoNumber(number); n >= 0 {
 		r.upgrade.inherited[l] = n
+		return nil
 	}
+	return l.Apply()
 }
 
 // cargoNumber returns the number that a socket has in the cargo of the old
@@ -66,11 +74,32 @@ func (r *run) cargoNumber(number int) int {
 	return -1
 }
 
+// isOurs waits, if l has a socket of the process that this one replaces, until
+// that is decided: until then the other one accepts there alone, for what a
+// process accepts that fails or dies is lost. Clients notice nothing, because
+// the other one stops only when this one has begun. isOurs returns false if the
+// server is to stop before that.
+func (r *run) isOurs(l *listener.Listener) bool {
+	if _, inherited := r.upgrade.inherited[l]; !inherited {
+		return true
+	}
+	select {
+	case <-r.upgrade.confirmed:
+		return true
+	case <-r.orders.stop.Done():
+	}
+	select {
+	case <-r.upgrade.confirmed: // both; there is a backlog to be served
+		return true
+	default:
+		return false
+	}
+}
+
 // waitForAll waits, when this process is about to replace another, until all
 // services could start, as far as they do not wait for v or its like in turn. So
-// all listeners begin to accept together, just before the old process is told
-// to stop, and nothing is accepted that a failing start would have to give up.
-// It returns false if the server is to stop before that.
+// all new listeners begin to accept together, just before the old process is
+// told to stop. It returns false if the server is to stop before that.
 func (r *run) waitForAll(v *Service) bool {
 	close(v.canAccept)
 	if !r.cfg.Options.Upgrade {
@@ -120,12 +149,17 @@ func (r *run) confirm() error {
 	if u.admin >= 0 {
 		taken = append(taken, u.admin)
 	}
-	if err := p.Confirm(r.orders.stop, taken); err != nil {
+	if err := p.Confirm(r.orders.stop, taken, r.host.succeed); err != nil {
+		r.host.concede(p.PID)
 		return err
 	}
 	for l, number := range u.inherited {
 		l.SetShared(p.Cargo.Sockets[number].Shared)
+		if err := l.Apply(); err != nil {
+			r.log.Error("a listener goes on with options of the old process", "err", err)
+		}
 	}
+	close(u.confirmed)
 	if u.admin >= 0 && !p.Cargo.Sockets[u.admin].Shared {
 		r.host.admin.own()
 	}

@@ -31,6 +31,8 @@ func (r *run) startUpgrade() {
 		r.log.Warn("SIGQUIT has no effect: this process is still starting")
 	case u.under:
 		r.log.Error("SIGQUIT refused: an upgrade is under way")
+	case r.pid == 1:
+		r.log.Error("SIGQUIT refused: this is process 1, with which its container ends. Replace the container; SIGTERM ends this process")
 	case len(r.allListeners()) == 0:
 		r.log.Info("there are no listeners to hand over; shutting down")
 		r.orders.hurry(graceful)
@@ -72,13 +74,15 @@ func (r *run) handOver() {
 	switch {
 	case err == nil:
 		u.replaced = true
+		adminTaken := r.host.admin != nil && s.Taken[len(listeners)]
+		r.host.adminTaken.Store(adminTaken)
 		r.host.supersede()
 		for i, l := range listeners {
 			if s.Taken[i] {
 				l.SetShared(true)
 			}
 		}
-		if r.host.admin != nil && s.Taken[len(listeners)] {
+		if adminTaken {
 			r.host.admin.disown()
 		}
 		r.log.Info("a new process has taken over; finishing what is in hand", "pid", s.PID, "program", s.Program)
@@ -90,32 +94,44 @@ func (r *run) handOver() {
 			"Start the new one with --upgrade a few seconds before or after SIGQUIT, with the same upgrade_sock", "err", err)
 		r.phase(PhaseRunning)
 	default:
+		r.host.remain()
 		r.log.Error("upgrade failed; this process serves on", "err", err)
 		r.phase(PhaseRunning)
 	}
 }
 
-// tryHandOver puts together what there is to hand over, and does it.
+// tryHandOver hands listeners and state over.
 func (r *run) tryHandOver(listeners []*listener.Listener) (*upgrade.Successor, error) {
 	cfg, err := r.upgradeConfig()
 	if err != nil {
 		return nil, err
 	}
-	cargo := upgrade.Cargo{State: r.saveStates()}
+	var cargo upgrade.Cargo
 	defer func() { cargo.Close() }()
+	return upgrade.HandOver(r.orders.stop, cfg, func() (upgrade.Cargo, error) {
+		cargo, err = r.cargo(listeners)
+		return cargo, err
+	})
+}
+
+// cargo puts together what there is to hand over. The files of what it returns
+// are to be closed after an error, too.
+func (r *run) cargo(listeners []*listener.Listener) (c upgrade.Cargo, err error) {
 	for _, l := range listeners {
 		f, err := l.File()
 		if err != nil {
-			return nil, err
+			return c, err
 		}
-		cargo.Sockets = append(cargo.Sockets, upgrade.Socket{Name: l.Name(), Addr: l.ConfiguredAddr(), File: f, Shared: l.Shared()})
+		c.Sockets = append(c.Sockets, upgrade.Socket{Name: l.Name(), Addr: l.ConfiguredAddr(), File: f, Shared: l.Shared()})
 	}
-	if admin, ok, err := r.adminSocket(); err != nil {
-		return nil, err
+	admin, ok, err := r.adminSocket()
+	if err != nil {
+		return c, err
 	} else if ok {
-		cargo.Sockets = append(cargo.Sockets, admin) // the last
+		c.Sockets = append(c.Sockets, admin) // the last
 	}
-	return upgrade.HandOver(r.orders.stop, cfg, cargo)
+	c.State = r.saveStates() // as late as can be
+	return c, nil
 }
 
 // retire lets the connections of v end at a moment when that hurts nobody, if

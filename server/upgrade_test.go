@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -89,6 +90,12 @@ func (l *phaseLog) get() []Phase {
 	return slices.Clone(l.all)
 }
 
+// waitFor waits until phase p has begun.
+func (l *phaseLog) waitFor(t *testing.T, p Phase) {
+	t.Helper()
+	eventually(t, "phase "+string(p), func() bool { return slices.Contains(l.get(), p) })
+}
+
 // newGeneration starts a server with an echo on addrs. add may add to it.
 func newGeneration(t *testing.T, dir string, takesOver bool, add func(*Server), addrs ...string) *generation {
 	t.Helper()
@@ -168,6 +175,7 @@ func TestUpgrade(t *testing.T) {
 		}
 		next.waitReady(t)
 		old.log.waitFor(t, "a new process has taken over")
+		old.phases.waitFor(t, PhaseDraining) // it does not accept any more
 		now := next.service.Addrs()
 		if now[0].String() != addrs[1].String() || now[1].String() != addrs[0].String() {
 			t.Errorf("addresses are %v, were %v", now, addrs)
@@ -263,6 +271,40 @@ func TestUpgradeFails(t *testing.T) {
 	}
 }
 
+// TestUpgradeChangesOptions checks that the options of a socket change when the
+// new process has taken over, and not if it fails.
+func TestUpgradeChangesOptions(t *testing.T) {
+	dir := shortDir(t)
+	path := filepath.Join(dir, "more")
+	with := func(mode fs.FileMode) func(*Server) {
+		return func(s *Server) { s.Listen("more", newEcho(), listener.Config{Addr: "unix:" + path, Mode: mode}) }
+	}
+	checkMode := func(want fs.FileMode) {
+		t.Helper()
+		if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("mode %v, %v, want %v", info.Mode(), err, want)
+		}
+	}
+	old := newGeneration(t, dir, false, with(0o660), "127.0.0.1:0")
+	old.waitReady(t)
+	old.signals <- syscall.SIGQUIT
+	bad := newGeneration(t, dir, true, func(s *Server) {
+		with(0o600)(s)
+		fails := &slow{make(chan struct{}), make(chan error, 1)}
+		fails.fail <- errors.New("no luck")
+		s.services[0].DependsOn(s.Background("bad", fails))
+	}, "127.0.0.1:0")
+	bad.wait(t, "no luck")
+	old.log.waitFor(t, "upgrade failed")
+	checkMode(0o660)
+	old.signals <- syscall.SIGQUIT
+	next := newGeneration(t, dir, true, with(0o600), "127.0.0.1:0")
+	next.waitReady(t)
+	checkMode(0o600)
+	old.wait(t, "")
+	next.stop(t)
+}
+
 // TestUpgradeRefused checks what SIGQUIT does when there can be no upgrade.
 func TestUpgradeRefused(t *testing.T) {
 	dir := shortDir(t)
@@ -276,6 +318,14 @@ func TestUpgradeRefused(t *testing.T) {
 	if text := old.log.String(); !strings.Contains(text, "upgrade given up: this process is ending") {
 		t.Errorf("log:\n%s", text)
 	}
+
+	// A container ends with its process 1.
+	first := newGeneration(t, dir, false, func(s *Server) { s.pid = 1 }, "127.0.0.1:0")
+	first.waitReady(t)
+	first.signals <- syscall.SIGQUIT
+	first.log.waitFor(t, "SIGQUIT refused: this is process 1")
+	first.checkServes(t, first.service.Addrs()[0])
+	first.stop(t)
 
 	// Nobody comes.
 	signals := make(chan os.Signal, 1)
@@ -314,12 +364,22 @@ func TestUpgradeWithoutListeners(t *testing.T) {
 
 // A keep is a StateKeeper.
 type keep struct {
-	state    string
 	restored chan string
 	err      error
+
+	mu    sync.Mutex
+	state string // guarded by mu
+}
+
+func (k *keep) set(state string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = state
 }
 
 func (k *keep) SaveState() ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.state == "panic" {
 		panic("a bug")
 	}
@@ -339,21 +399,24 @@ type keepingService struct {
 
 func TestStateCrossesOver(t *testing.T) {
 	dir := shortDir(t)
+	counter := &keep{state: "40"}
 	old := newGeneration(t, dir, false, func(s *Server) {
-		s.KeepState("counter", &keep{state: "41"})
+		s.KeepState("counter", counter)
 		s.KeepState("broken", &keep{err: errors.New("disk on fire")})
 		s.KeepState("panics", &keep{state: "panic"})
-		s.Background("bg", &keepingService{idle, keep{state: "all up"}})
+		s.Background("bg", &keepingService{RunFunc: idle, keep: keep{state: "all up"}})
 	}, "127.0.0.1:0")
 	old.waitReady(t)
 	old.signals <- syscall.SIGQUIT
+	old.phases.waitFor(t, PhaseUpgrading)
+	counter.set("41") // before the new process has come
 	restored := make(chan string, 10)
 	next := newGeneration(t, dir, true, func(s *Server) {
 		s.KeepState("counter", &keep{restored: restored, err: errors.New("cannot be used")})
 		s.KeepState("broken", &keep{restored: restored})
 		s.KeepState("panics", &keep{restored: restored})
 		s.KeepState("new here", &keep{restored: restored})
-		s.Background("bg", &keepingService{idle, keep{restored: restored}})
+		s.Background("bg", &keepingService{RunFunc: idle, keep: keep{restored: restored}})
 	}, "127.0.0.1:0")
 	next.waitReady(t)
 	old.wait(t, "")

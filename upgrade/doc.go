@@ -15,18 +15,24 @@
 //	          ◀── sockets ── …          with the descriptors, in pieces
 //	          ◀── state ── …            what is worth keeping, in pieces
 //	          ◀── end ──
-//	starts, accepts connections
+//	starts, could accept connections
 //	          ── ready ──▶              which sockets it has taken
 //	          ◀── yours ──
+//	tells the system who it is now
 //	          ── mine ──▶
-//	                                    stops accepting, drains
+//	                                    closes the connection
+//	accepts connections                 stops accepting, drains
 //
-// Both accept on the same sockets, so that they share one queue, until the old
-// process knows that it has been replaced. If anything fails before that, it
-// goes on as if nothing had happened: "ready" is the word of the new process
-// that it accepts, "yours" is the decision, and "mine" its receipt. Instead of
+// Both have the same sockets, and so one queue. The old process accepts until it
+// knows that it has been replaced, the new one from when it knows that the old
+// one does: what it accepted before would be lost if it failed. In between, for a
+// moment, connections wait in the queue, or both accept. If anything fails before
+// that, the old process goes on as if nothing had happened: "ready" is the word
+// of the new process that it can accept, "yours" is the decision, and "mine" its receipt. Instead of
 // any message either side may send "fail" with a reason. If the old process
-// dies after it has handed over everything, the new one goes on alone.
+// dies after it has handed over everything, the new one goes on alone. The new
+// one reads on after "mine" until the connection ends: if the receipt came too
+// late, it finds the "fail" of the old one, which serves on.
 //
 // Each side checks with the system which user the other runs as, before it
 // says anything. See [Config.Users].

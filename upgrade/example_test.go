@@ -40,7 +40,7 @@ func ExampleHandOver() {
 		State:   map[string][]byte{"requests served": []byte("41")},
 	}
 	defer cargo.Close()
-	successor, err := upgrade.HandOver(context.Background(), cfg, cargo)
+	successor, err := upgrade.HandOver(context.Background(), cfg, func() (upgrade.Cargo, error) { return cargo, nil })
 	if err != nil {
 		log.Fatal(err) // nothing has happened: go on
 	}
@@ -63,9 +63,10 @@ func newProcess(cfg upgrade.Config) {
 		return
 	}
 	defer ln.Close()
-	// Here it begins to accept.
 	fmt.Printf("new: has %s after %s requests\n", socket.Name, predecessor.Cargo.State["requests served"])
-	if err := predecessor.Confirm(context.Background(), []int{0}); err != nil {
+	known := func() {} // here it writes the pid file
+	if err := predecessor.Confirm(context.Background(), []int{0}, known); err != nil {
 		log.Fatal(err) // the old process goes on
 	}
+	// Here it begins to accept.
 }

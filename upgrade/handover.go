@@ -20,13 +20,14 @@ type Successor struct {
 	Credentials
 	Program string
 
-	// Taken says for each socket of the cargo whether the successor accepts
-	// on it.
+	// Taken says for each socket of the cargo whether the successor has it now,
+	// and accepts on it.
 	Taken []bool
 }
 
 // HandOver waits for a new process to appear, hands it the cargo, and waits
-// until it accepts connections. It returns nil once the new process has
+// until it accepts connections. cargo is called when the new process is there,
+// so that the state is as it is then. HandOver returns nil once the new one has
 // confirmed that it has taken over: from then on this one must not accept any
 // more on the sockets taken, nor remove their files.
 //
@@ -35,9 +36,8 @@ type Successor struct {
 // ErrNobody if no process appeared.
 //
 // The files of the cargo stay the caller's.
-func HandOver(ctx context.Context, cfg Config, cargo Cargo) (*Successor, error) {
-	err := errors.Join(cfg.Validate(), cargo.validate())
-	if err != nil {
+func HandOver(ctx context.Context, cfg Config, cargo func() (Cargo, error)) (*Successor, error) {
+	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("hand over: %w", err)
 	}
 	cfg = cfg.withDefaults()
@@ -113,7 +113,7 @@ func connect(ctx context.Context, cfg Config) (*conn, Credentials, error) {
 }
 
 // give does the part of the old process.
-func (s *Successor) give(ctx context.Context, c *conn, cfg Config, cargo Cargo) error {
+func (s *Successor) give(ctx context.Context, c *conn, cfg Config, load func() (Cargo, error)) error {
 	stop := c.until(ctx, helloTimeout)
 	greeting, err := c.greet(cfg.Program)
 	stop()
@@ -122,6 +122,13 @@ func (s *Successor) give(ctx context.Context, c *conn, cfg Config, cargo Cargo) 
 	}
 	s.Program = greeting.program
 
+	cargo, err := load()
+	if err == nil {
+		err = cargo.validate()
+	}
+	if err != nil {
+		return err
+	}
 	defer c.until(ctx, cargoTimeout)()
 	if err := c.sendCargo(cargo); err != nil {
 		return fmt.Errorf("send sockets and state: %w", err)

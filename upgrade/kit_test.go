@@ -105,11 +105,14 @@ type given struct {
 	err       error
 }
 
+// load returns a function that returns cargo.
+func load(cargo Cargo) func() (Cargo, error) { return func() (Cargo, error) { return cargo, nil } }
+
 // handOver runs HandOver beside the test.
 func handOver(t testing.TB, ctx context.Context, cfg Config, cargo Cargo) <-chan given {
 	result := make(chan given, 1)
 	beside(t, func() {
-		s, err := HandOver(ctx, cfg, cargo)
+		s, err := HandOver(ctx, cfg, load(cargo))
 		result <- given{s, err}
 	})
 	return result

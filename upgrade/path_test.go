@@ -209,7 +209,7 @@ func TestProbeIsNoOldProcess(t *testing.T) {
 	if err := p.wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Confirm(t.Context(), nil); err != nil {
+	if err := p.Confirm(t.Context(), nil, nil); err != nil {
 		t.Error(err)
 	}
 	if err := within(t, old).err; err != nil {

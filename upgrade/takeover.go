@@ -208,40 +208,76 @@ func (r *receiver) check(body []byte) error {
 	return nil
 }
 
-// Confirm says that this process accepts connections on the sockets of the
+// Confirm says that this process can accept connections on the sockets of the
 // cargo with the numbers taken, and waits for the decision of the old one. It
-// returns nil if this process has taken over. That is so, too, if the old one
+// returns nil if this process has taken over, and is to accept now, not before:
+// what a process accepts that then fails is lost. That is so, too, if the old one
 // has ended meanwhile. After an error this process must not go on: the old one
 // serves.
-func (p *Predecessor) Confirm(ctx context.Context, taken []int) error {
+//
+// decided, if not nil, is called once this process has taken over, as far as it
+// knows, and before the old one knows: the old one does not end before decided
+// has returned. It must be quick: if it takes more than ten seconds, the old
+// process gives up and serves on. Then Confirm returns an error though decided
+// has been called, and what that has done is to be undone.
+func (p *Predecessor) Confirm(ctx context.Context, taken []int, decided func()) error {
 	defer p.close()
-	stop := p.conn.until(ctx, p.cfg.ReadyTimeout)
+	err := p.await(ctx, taken)
+	alone := gone(err)
+	if err != nil && !alone {
+		if _, told := errors.AsType[errFailed](err); !told {
+			p.conn.sayFail(err)
+		}
+		return fmt.Errorf("take over: %w", err)
+	}
+	p.cfg.Logger.Debug("the old process has decided: this one takes over", "pid", p.PID)
+	if decided != nil {
+		decided()
+	}
+	if alone {
+		p.cfg.Logger.Warn("the old process ended during the upgrade; this one serves alone now", "pid", p.PID)
+		return nil
+	}
+	return p.receipt()
+}
+
+// await says that this process is ready and waits until the old one says that
+// the sockets are its own. The error is as gone has it if that has ended.
+func (p *Predecessor) await(ctx context.Context, taken []int) error {
+	defer p.conn.until(ctx, p.cfg.ReadyTimeout)()
 	err := p.conn.send(ready, func(b []byte) []byte { return appendTaken(b, slices.Sorted(slices.Values(taken))) })
+	p.cfg.Logger.Debug("ready; the old process decides", "pid", p.PID)
 	if err == nil || gone(err) { // there may still be a reason to read
 		_, err = p.conn.expect(yours)
 	}
-	stop()
 	nerr, isNet := errors.AsType[net.Error](err)
 	switch {
-	case err == nil:
-		p.conn.SetDeadline(time.Now().Add(mineTimeout))
-		err = p.conn.send(mine, nil)
-		if err != nil && !gone(err) {
-			return fmt.Errorf("take over: %w", err)
-		}
-		return nil
-	case gone(err):
-		p.cfg.Logger.Warn("the old process ended during the upgrade; this one serves alone now", "pid", p.PID)
-		return nil
+	case err == nil || gone(err):
+		return err
 	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+		return context.Cause(ctx)
 	case isNet && nerr.Timeout():
-		err = fmt.Errorf("process %d did not answer within %v", p.PID, p.cfg.ReadyTimeout)
+		return fmt.Errorf("process %d did not answer within %v", p.PID, p.cfg.ReadyTimeout)
 	}
-	if _, told := errors.AsType[errFailed](err); !told {
-		p.conn.sayFail(err)
+	return err
+}
+
+// receipt says that this process has taken over, and waits until the old one
+// has read that: then it closes the connection. The error is what the old one
+// says if the receipt has come too late for it.
+func (p *Predecessor) receipt() error {
+	p.conn.SetDeadline(time.Now().Add(mineTimeout))
+	err := p.conn.send(mine, nil)
+	if err == nil || gone(err) { // there may be a reason to read
+		_, _, err = p.conn.receive()
 	}
-	return fmt.Errorf("take over: %w", err)
+	if _, told := errors.AsType[errFailed](err); told {
+		return fmt.Errorf("take over: too late: %w", err)
+	}
+	if !gone(err) {
+		p.cfg.Logger.Warn("the old process does not say that it knows of its replacement", "pid", p.PID, "err", err)
+	}
+	return nil
 }
 
 // Abort tells the old process that this one failed, and why.

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func TestUpgrade(t *testing.T) {
 				if tt.oldLast {
 					waitForFile(cfg.Path)
 				}
-				s, err := HandOver(t.Context(), cfg, cargo)
+				s, err := HandOver(t.Context(), cfg, load(cargo))
 				old <- given{s, err}
 			})
 			p := takeOver(t, cfg)
@@ -69,7 +70,7 @@ func TestUpgrade(t *testing.T) {
 			if !maps.EqualFunc(p.Cargo.State, tt.state, bytes.Equal) {
 				t.Errorf("state of %d entries differs from what was sent", len(p.Cargo.State))
 			}
-			if err := p.Confirm(t.Context(), taken); err != nil {
+			if err := p.Confirm(t.Context(), taken, nil); err != nil {
 				t.Errorf("Confirm = %v", err)
 			}
 			got := within(t, (<-chan given)(old))
@@ -93,26 +94,53 @@ func waitForFile(path string) {
 	}
 }
 
+// TestCargoIsFresh checks that a cargo is put together only when there is somebody
+// to have it, and that there is no upgrade if it cannot be.
+func TestCargoIsFresh(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	cfg := testConfig(socketPath(t))
+	cfg.Wait = 20 * time.Millisecond
+	never := func() (Cargo, error) {
+		t.Error("called though there is nobody")
+		return Cargo{}, nil
+	}
+	if _, err := HandOver(t.Context(), cfg, never); !errors.Is(err, ErrNobody) {
+		t.Errorf("HandOver = %v, want ErrNobody", err)
+	}
+	cfg.Wait = 0
+	old := make(chan error, 1)
+	beside(t, func() {
+		_, err := HandOver(t.Context(), cfg, func() (Cargo, error) { return Cargo{}, errors.New("no descriptors") })
+		old <- err
+	})
+	if _, err := TakeOver(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "no descriptors") {
+		t.Errorf("TakeOver = %v, want the reason", err)
+	}
+	if err := within(t, (<-chan error)(old)); err == nil || !strings.Contains(err.Error(), "no descriptors") {
+		t.Errorf("HandOver = %v, want the reason", err)
+	}
+}
+
 // TestNobody checks that each side gives up when the other does not come, and
 // that this costs nothing: the next try works.
 func TestNobody(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	cfg := testConfig(socketPath(t))
 	cfg.Wait = 50 * time.Millisecond
-	if _, err := HandOver(t.Context(), cfg, Cargo{}); !errors.Is(err, ErrNobody) {
+	if _, err := HandOver(t.Context(), cfg, load(Cargo{})); !errors.Is(err, ErrNobody) {
 		t.Errorf("HandOver = %v, want ErrNobody", err)
 	}
 	if _, err := TakeOver(t.Context(), cfg); !errors.Is(err, ErrNobody) {
 		t.Errorf("TakeOver = %v, want ErrNobody", err)
 	}
 	cfg.Wait = -1
-	if _, err := HandOver(t.Context(), cfg, Cargo{}); !errors.Is(err, ErrNobody) {
+	if _, err := HandOver(t.Context(), cfg, load(Cargo{})); !errors.Is(err, ErrNobody) {
 		t.Errorf("HandOver without waiting = %v, want ErrNobody", err)
 	}
 	checkGone(t, cfg.Path)
 	cfg.Wait = 0
 	old := handOver(t, t.Context(), cfg, Cargo{})
-	if err := takeOver(t, cfg).Confirm(t.Context(), nil); err != nil {
+	if err := takeOver(t, cfg).Confirm(t.Context(), nil, nil); err != nil {
 		t.Errorf("Confirm = %v", err)
 	}
 	if err := within(t, old).err; err != nil {
@@ -133,7 +161,7 @@ func TestNewFails(t *testing.T) {
 		{"ends", func(t *testing.T, p *Predecessor) { p.close() }, "it ended before it was ready"},
 		{"hangs", func(t *testing.T, p *Predecessor) {
 			t.Cleanup(func() {
-				err := p.Confirm(context.Background(), nil)
+				err := p.Confirm(context.Background(), nil, nil)
 				if err == nil || !strings.Contains(err.Error(), "it was not ready after 300ms") {
 					t.Errorf("Confirm when it is too late = %v", err)
 				}
@@ -170,7 +198,7 @@ func TestNewFails(t *testing.T) {
 			}
 			cfg.ReadyTimeout = 0
 			old = handOver(t, t.Context(), cfg, cargo)
-			if err := takeOver(t, cfg).Confirm(t.Context(), []int{0, 1}); err != nil {
+			if err := takeOver(t, cfg).Confirm(t.Context(), []int{0, 1}, nil); err != nil {
 				t.Errorf("Confirm of the next = %v", err)
 			}
 			if err := within(t, old).err; err != nil {
@@ -215,7 +243,7 @@ func TestOldEnds(t *testing.T) {
 			c.sendCargo(cargo)
 		})
 		p := takeOver(t, cfg)
-		if err := p.Confirm(t.Context(), []int{0}); err != nil {
+		if err := p.Confirm(t.Context(), []int{0}, nil); err != nil {
 			t.Errorf("Confirm = %v, want nil: nobody else is left to serve", err)
 		}
 		checkAccepts(t, p.Cargo.Sockets[0])
@@ -234,7 +262,7 @@ func TestOldStops(t *testing.T) {
 	if err := within(t, old).err; err == nil || !strings.Contains(err.Error(), "told to stop") {
 		t.Errorf("HandOver = %v, want told to stop", err)
 	}
-	if err := p.Confirm(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "told to stop") {
+	if err := p.Confirm(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "told to stop") {
 		t.Errorf("Confirm = %v, want told to stop", err)
 	}
 }
@@ -248,7 +276,7 @@ func TestCanceled(t *testing.T) {
 	if _, err := TakeOver(ctx, cfg); !errors.Is(err, context.Canceled) {
 		t.Errorf("TakeOver = %v, want context.Canceled", err)
 	}
-	if _, err := HandOver(ctx, cfg, Cargo{}); !errors.Is(err, context.Canceled) {
+	if _, err := HandOver(ctx, cfg, load(Cargo{})); !errors.Is(err, context.Canceled) {
 		t.Errorf("HandOver = %v, want context.Canceled", err)
 	}
 	checkGone(t, cfg.Path)
@@ -286,7 +314,7 @@ func TestBusy(t *testing.T) {
 	old := handOver(t, t.Context(), cfg, Cargo{})
 	p := within(t, (<-chan *Predecessor)(first))
 	checkBusy() // still, until it is decided
-	if err := p.Confirm(t.Context(), nil); err != nil {
+	if err := p.Confirm(t.Context(), nil, nil); err != nil {
 		t.Errorf("Confirm = %v", err)
 	}
 	if err := within(t, old).err; err != nil {
@@ -330,7 +358,7 @@ func TestUsers(t *testing.T) {
 			old := handOver(t, t.Context(), oldCfg, Cargo{})
 			p, err := TakeOver(t.Context(), newCfg)
 			if err == nil {
-				err = p.Confirm(t.Context(), nil)
+				err = p.Confirm(t.Context(), nil, nil)
 			}
 			oldErr := within(t, old).err
 			if tt.want == "" {
@@ -367,8 +395,12 @@ func TestBounds(t *testing.T) {
 			"c": make([]byte, MaxState), "d": make([]byte, MaxState), "e": make([]byte, 1)}}, "67108865 bytes of state"},
 	}
 	for _, tt := range tests {
-		_, err := HandOver(t.Context(), testConfig("/nowhere"), tt.cargo)
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
+		cfg := testConfig(socketPath(t))
+		old := handOver(t, t.Context(), cfg, tt.cargo)
+		if _, err := TakeOver(t.Context(), cfg); err == nil {
+			t.Errorf("%s: TakeOver works", tt.name)
+		}
+		if err := within(t, old).err; err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: HandOver = %v, want %q", tt.name, err, tt.want)
 		}
 	}
@@ -492,7 +524,7 @@ func TestConfirmEnds(t *testing.T) {
 			want = "told to stop"
 			time.AfterFunc(20*time.Millisecond, func() { cancel(errors.New(want)) })
 		}
-		if err := p.Confirm(ctx, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if err := p.Confirm(ctx, nil, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Confirm = %v, want %q", err, want)
 		}
 		if err := within(t, (<-chan error)(told)); err == nil || !strings.Contains(err.Error(), want) {
@@ -569,5 +601,81 @@ func TestDefaultPath(t *testing.T) {
 	}
 	if _, err := DefaultPath("a/b"); err == nil {
 		t.Error("DefaultPath takes a path")
+	}
+}
+
+// old plays an old process up to the moment when the new one is ready, and then
+// calls f.
+func old(t *testing.T, cfg Config, f func(*conn)) {
+	t.Helper()
+	beside(t, func() {
+		c, _, err := seek(t.Context(), cfg.withDefaults())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		c.greet("")
+		c.sendCargo(Cargo{})
+		if _, err := c.expect(ready); err != nil {
+			t.Error(err)
+			return
+		}
+		f(c)
+	})
+}
+
+// TestDecided checks when a new process is called that it has taken over: after
+// the decision and before the old one can know of it, or when that has died.
+func TestDecided(t *testing.T) {
+	proxytest.CheckLeaks(t)
+	for _, tt := range []struct {
+		name string
+		old  func(t *testing.T, c *conn, called *atomic.Bool)
+		want bool
+		err  string
+	}{
+		{"hands over", func(t *testing.T, c *conn, called *atomic.Bool) {
+			if called.Load() {
+				t.Error("called before the decision")
+			}
+			c.send(yours, nil)
+			if _, err := c.expect(mine); err != nil || !called.Load() {
+				t.Errorf("receipt: %v, called %t, want that it was called", err, called.Load())
+			}
+		}, true, ""},
+		{"dies", func(*testing.T, *conn, *atomic.Bool) {}, true, ""},
+		{"dies after the decision", func(_ *testing.T, c *conn, _ *atomic.Bool) { c.send(yours, nil) }, true, ""},
+		{"fails", func(_ *testing.T, c *conn, _ *atomic.Bool) { c.sayFail(errors.New("no")) }, false, `"no"`},
+		{"gives up", func(t *testing.T, c *conn, called *atomic.Bool) {
+			c.send(yours, nil)
+			for !called.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			c.sayFail(errors.New("too slow"))
+		}, true, `"too slow"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := testConfig(socketPath(t))
+			var called atomic.Bool
+			given := make(chan struct{})
+			old(t, cfg, func(c *conn) {
+				tt.old(t, c, &called)
+				c.Close()
+				close(given)
+			})
+			err := takeOver(t, cfg).Confirm(t.Context(), nil, func() {
+				called.Store(true)
+				if tt.name == "gives up" {
+					<-given // it stalls for so long
+				}
+			})
+			if called.Load() != tt.want {
+				t.Errorf("called: %t, want %t", called.Load(), tt.want)
+			}
+			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("Confirm = %v, want %q", err, tt.err)
+			}
+		})
 	}
 }

@@ -102,7 +102,7 @@ finishes what it has in hand, for as long as its grace period allows.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, st, err := f.find(cmd.Context())
 			if noSocket, ok := errors.AsType[*control.NoSocketError](err); ok {
-				return failed(stopBySignal(cmd.Context(), noSocket.PID, now))
+				return failed(stopBySignal(cmd.Context(), noSocket, now))
 			} else if err != nil {
 				return failed(err)
 			}
@@ -125,15 +125,15 @@ finishes what it has in hand, for as long as its grace period allows.`,
 }
 
 // stopBySignal ends a process that has no control socket.
-func stopBySignal(ctx context.Context, pid int, now bool) error {
+func stopBySignal(ctx context.Context, process *control.NoSocketError, now bool) error {
 	sig := syscall.SIGTERM
 	if now {
 		sig = syscall.SIGINT
 	}
-	if err := syscall.Kill(pid, sig); err != nil {
-		return fmt.Errorf("process %d: %w", pid, err)
+	if err := process.Signal(sig); err != nil {
+		return err
 	}
-	return control.WaitGone(ctx, pid)
+	return control.WaitGone(ctx, process.PID)
 }
 
 func newReload() *cobra.Command {

@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -208,6 +210,169 @@ func TestWithOptions(t *testing.T) {
 		if got := strings.Join(withOptions(strings.Fields(tt.in), "-u", "-d"), " "); got != tt.want {
 			t.Errorf("withOptions(%q) = %q, want %q", tt.in, got, tt.want)
 		}
+	}
+}
+
+// TestUpgradeWithoutWaiting checks that belay upgrade knows what has become of
+// the new process, though the settings say that a start does not wait.
+func TestUpgradeWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	conf := filepath.Join(p.dir, "conf.yaml")
+	if err := os.WriteFile(conf, []byte("daemon_wait_for_ready: false\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	if code, out := p.belay("proxy", "-d", "-c", conf, "--listen", addr, "--to", origin); code != 0 {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	t.Cleanup(p.killAll)
+	for late := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if code, out := p.belay("status", "--ready"); code == 0 {
+			break
+		} else if time.Now().After(late) {
+			t.Fatalf("it is not ready: %s", out)
+		}
+	}
+	old := p.status()
+	p.check(0, fmt.Sprintf("process %d has been replaced", old.PID), "upgrade")
+	if now := p.status(); now.PID == old.PID {
+		t.Errorf("process %d still runs", old.PID)
+	}
+	p.check(exitFailed, "serves on", "upgrade", "--", "proxy", "-c", conf, "--listen", "192.0.2.1:1", "--to", origin)
+	p.check(0, "has ended", "stop")
+}
+
+// TestUpgradeUnderServiceManager runs belay upgrade as ExecReload= does: the
+// manager hears of the new process, and gets signs of life from it, though it
+// has told only the first one that it wants them.
+func TestUpgradeUnderServiceManager(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	path := filepath.Join(p.dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	wait := func(want string) {
+		t.Helper()
+		var seen []string
+		manager.SetReadDeadline(time.Now().Add(20 * time.Second))
+		for buf := make([]byte, 4096); ; {
+			n, err := manager.Read(buf)
+			if err != nil {
+				t.Fatalf("no %s: %v; messages %q", want, err, seen)
+			}
+			if strings.Contains("\n"+string(buf[:n])+"\n", "\n"+want+"\n") {
+				return
+			}
+			seen = append(seen, string(buf[:n]))
+		}
+	}
+	env := append(p.env(), "NOTIFY_SOCKET="+path)
+	first := apptest.StartEnv(t, "belay", append(env, "WATCHDOG_USEC=200000", "WATCHDOG_PID="), "proxy", "--listen", freeAddr(t), "--to", origin)
+	t.Cleanup(p.killAll)
+	wait("READY=1")
+	wait("WATCHDOG=1")
+	reload := apptest.StartEnv(t, "belay", append(env, "WATCHDOG_USEC=", "WATCHDOG_PID="), "upgrade")
+	if code := reload.Wait(); code != 0 {
+		t.Fatalf("exit code %d: %s", code, reload.Output())
+	}
+	if code := first.Wait(); code != 0 {
+		t.Errorf("the old process: exit code %d", code)
+	}
+	wait(fmt.Sprintf("MAINPID=%d", p.status().PID))
+	for range 3 { // nobody but the new process is left to send them
+		wait("WATCHDOG=1")
+	}
+	p.check(0, "has ended", "stop")
+	wait("STOPPING=1")
+}
+
+// TestUpgradeOfLink does what a package manager does: what a symbolic link leads
+// to is replaced.
+func TestUpgradeOfLink(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	link := filepath.Join(p.dir, "belay")
+	if err := os.Symlink(os.Args[0], link); err != nil {
+		t.Fatal(err)
+	}
+	b := apptest.StartPath(t, link, "belay", p.env(), "proxy", "-d", "--listen", freeAddr(t), "--to", origin)
+	if code := b.Wait(); code != 0 {
+		t.Fatalf("exit code %d: %s", code, b.Output())
+	}
+	t.Cleanup(p.killAll)
+	p.check(0, "has been replaced", "upgrade")
+	next := filepath.Join(p.dir, "next")
+	if err := os.WriteFile(next, []byte("#!/bin/sh\nexit 7\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(next, link); err != nil {
+		t.Fatal(err)
+	}
+	p.check(exitFailed, "exit status 7", "upgrade") // the new version, which is not a good one
+	p.check(0, "has ended", "stop")
+}
+
+// TestFailedUpgradeIsQuiet checks that the line for those who wait for the start
+// does not come again when an upgrade fails.
+func TestFailedUpgradeIsQuiet(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	conf := filepath.Join(p.dir, "conf.yaml")
+	if err := os.WriteFile(conf, []byte("upgrade_sock_connect_accept_max_retries: -1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := apptest.StartEnv(t, "belay", p.env(), "proxy", "-c", conf, "--listen", "127.0.0.1:0", "--to", origin)
+	const line = "belay listens on"
+	b.Find(line)
+	b.Signal(syscall.SIGQUIT)
+	b.Find("no upgrade: no new process appeared")
+	b.Signal(syscall.SIGTERM)
+	if code := b.Wait(); code != 0 || strings.Count(b.Output(), line) != 1 {
+		t.Errorf("exit code %d, printed %d times that it listens:\n%s", code, strings.Count(b.Output(), line), b.Output())
+	}
+}
+
+// freeAddr returns an address on which nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// TestErrorIsPrintedOnce checks that of a daemon and the command that starts it
+// only one says why it cannot be.
+func TestErrorIsPrintedOnce(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	code, out := p.belay("proxy", "-d", "--listen", "192.0.2.1:1", "--to", origin)
+	if n := strings.Count(out, "cannot assign requested address"); code != exitFailed || n != 1 {
+		t.Errorf("exit code %d, printed %d times why: %s", code, n, out)
+	}
+}
+
+// TestUpgradeOfProcess1 checks that a container is not left without the process
+// that it ends with.
+func TestUpgradeOfProcess1(t *testing.T) {
+	t.Parallel()
+	err := upgrade(t.Context(), control.Status{PID: 1, Phase: "running"}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "replace the container") {
+		t.Errorf("upgrade = %v, want a refusal", err)
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 
 	"github.com/belay-proxy/belay/internal/app"
 	"github.com/belay-proxy/belay/internal/control"
+	"github.com/belay-proxy/belay/server"
 )
 
 // Exit codes.
@@ -72,6 +73,9 @@ func run(ctx context.Context, args []string) int {
 	called, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, server.ErrReported) {
+		return exitFailed
 	}
 	fmt.Fprintf(os.Stderr, "belay: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nbelay: "))
 	if errors.Is(err, control.ErrNotRunning) {

@@ -291,6 +291,8 @@ func TestExitCodes(t *testing.T) {
 		{"proxy --retries 101 --to " + backend, 2, "--retries: is 101, want 0 to 100"},
 		{"proxy --retries x --to " + backend, 2, "--retries"},
 		{"proxy --threads -1 --to " + backend, 2, "--threads: is -1"},
+		{"proxy --max-connections -1 --to " + backend, 2, "--max-connections: is -1"},
+		{"proxy --max-connections 1000000000 --listen 127.0.0.1:0 --to " + backend, 1, "the hard limit is"},
 		{"proxy --grace-period -1s --to " + backend, 2, "--grace-period: is -1s"},
 		{"proxy --host a/b --to " + backend, 2, `"a/b" is not a host`},
 		{"proxy --log-level loud --to " + backend, 2, `"loud" is not a level`},

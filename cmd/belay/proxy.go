@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +30,7 @@ type proxyFlags struct {
 	host        string
 	grace       time.Duration
 	threads     int
+	maxConns    int
 	logLevel    string
 	accessLog   string
 	h2c         bool
@@ -72,6 +75,10 @@ A backend given by name is looked up for each connection that is made to it.`,
 			if err != nil {
 				return err
 			}
+			if f.options.Upgrade {
+				// It is meant for the running process, when all of this name get it.
+				signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT)
+			}
 			cfg.Ready = cmd.OutOrStdout()
 			p, err := app.NewProxy(cmd.Context(), cfg)
 			if err != nil {
@@ -90,6 +97,7 @@ A backend given by name is looked up for each connection that is made to it.`,
 	fs.StringVar(&f.host, "host", "", "Host `name` of requests to the backends (default the client's)")
 	f.healthCheck.add(fs)
 	fs.IntVar(&f.retries, "retries", 3, "`attempts` that may follow the first one of a request; 0 means none")
+	fs.IntVar(&f.maxConns, "max-connections", 0, "`number` of clients that may be connected to each --listen and --https at the same time; more wait. 0 means no limit")
 	fs.DurationVar(&f.grace, "grace-period", 5*time.Minute, "how long the end waits for requests in hand; 0 means not at all")
 	fs.IntVar(&f.threads, "threads", 0, "`number` of threads that run at the same time (default one for each processor)")
 	fs.StringVar(&f.logLevel, "log-level", "", "`level` error, warn, info, debug or off, also for single packages: \"warn,balancer=info\" (default $BELAY_LOG, or info)")
@@ -114,6 +122,7 @@ func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 		H2C:         f.h2c,
 		GracePeriod: orNone(f.grace),
 		Threads:     f.threads,
+		MaxConns:    f.maxConns,
 		AccessLog:   f.accessLog,
 		Options:     f.options,
 		AdminListen: f.admin,
@@ -140,6 +149,9 @@ func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 	}
 	if f.grace < 0 {
 		errs = append(errs, fmt.Errorf("--grace-period: is %v, want 0 or more", f.grace))
+	}
+	if f.maxConns < 0 {
+		errs = append(errs, fmt.Errorf("--max-connections: is %d, want 0 or more", f.maxConns))
 	}
 	if f.threads < 0 || f.threads > 4096 {
 		errs = append(errs, fmt.Errorf("--threads: is %d, want 0 to 4096", f.threads))

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/belay-proxy/belay/internal/control"
+	"github.com/belay-proxy/belay/internal/daemon"
 	"github.com/belay-proxy/belay/internal/sdnotify"
 )
 
@@ -63,6 +64,9 @@ if nothing had happened, and the exit code is 1.`,
 // upgrade starts the program that st names, tells the running process to hand
 // over when the new one waits for that, and waits until it is settled.
 func upgrade(ctx context.Context, st control.Status, out, errOut io.Writer) error {
+	if st.PID == 1 {
+		return errors.New("it is process 1, with which its container ends: replace the container")
+	}
 	if st.Phase != "running" {
 		return fmt.Errorf("process %d cannot be replaced now: it is %s", st.PID, st.Phase)
 	}
@@ -119,7 +123,7 @@ func newProcess(ctx context.Context, st control.Status, out, errOut io.Writer) *
 	cmd.Args = withOptions(st.Args, "-u", "-d")
 	cmd.Dir = st.Directory
 	cmd.Stdout, cmd.Stderr = out, errOut
-	cmd.Env = os.Environ()
+	cmd.Env = append(os.Environ(), daemon.WaitEnv+"=1")
 	if st.Watchdog > 0 && sdnotify.New() != nil {
 		// The service manager tells that only to the first process.
 		cmd.Env = append(cmd.Env, "WATCHDOG_PID=", "WATCHDOG_USEC="+strconv.FormatInt(st.Watchdog.Microseconds(), 10))

@@ -98,6 +98,10 @@ type ProxyConfig struct {
 	// standard output. Empty means none.
 	AccessLog string
 
+	// MaxConns limits how many clients may be connected to each of Listen
+	// and HTTPS at the same time. Zero means no limit.
+	MaxConns int
+
 	// Logger receives the log. Nil means standard error, as the environment
 	// variable BELAY_LOG asks for it.
 	Logger *slog.Logger
@@ -134,6 +138,8 @@ type Proxy struct {
 	access  *accesslog.Writer // nil for none
 	plain   *server.Service   // nil for none
 	secure  *server.Service   // nil for none
+
+	announced bool // by onPhase, one call at a time
 }
 
 // NewProxy returns a load balancer that has not started yet. It waits for the
@@ -188,7 +194,7 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 // listen adds the services that accept connections.
 func (p *Proxy) listen(handler *proxy.Proxy) error {
 	if addrs := p.cfg.Listen; len(addrs) > 0 {
-		p.plain = p.server.Listen("proxy", handler, listeners(addrs)...)
+		p.plain = p.server.Listen("proxy", handler, p.listeners(addrs)...)
 	}
 	if len(p.cfg.HTTPS) == 0 {
 		return nil
@@ -205,13 +211,14 @@ func (p *Proxy) listen(handler *proxy.Proxy) error {
 	if err != nil {
 		return err
 	}
-	p.secure = p.server.Listen("proxy with TLS", secure, listeners(p.cfg.HTTPS)...)
+	p.secure = p.server.Listen("proxy with TLS", secure, p.listeners(p.cfg.HTTPS)...)
 	return nil
 }
 
-func listeners(addrs []string) (list []listener.Config) {
+// listeners returns the configurations of listeners on addrs.
+func (p *Proxy) listeners(addrs []string) (list []listener.Config) {
 	for _, addr := range addrs {
-		list = append(list, listener.Config{Addr: addr})
+		list = append(list, listener.Config{Addr: addr, MaxConns: p.cfg.MaxConns})
 	}
 	return list
 }
@@ -318,9 +325,11 @@ func (p *Proxy) Addrs() (addrs []net.Addr) {
 	return addrs
 }
 
-// onPhase prints the line that says that the load balancer is ready.
+// onPhase prints, once, the line that says that the load balancer is ready. It
+// runs again after an upgrade that has failed.
 func (p *Proxy) onPhase(phase server.Phase) {
-	if phase == server.PhaseRunning && p.cfg.Ready != nil {
+	if phase == server.PhaseRunning && p.cfg.Ready != nil && !p.announced {
+		p.announced = true
 		fmt.Fprintln(p.cfg.Ready, p.summary()) // a reader that has left is no reason to end
 	}
 }

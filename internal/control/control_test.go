@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,44 @@ func TestFindByPIDFile(t *testing.T) {
 	_, _, err = Find(t.Context(), Target{Program: "prog", PIDFile: path})
 	if no, ok := errors.AsType[*NoSocketError](err); !ok || no.PID != os.Getpid() {
 		t.Errorf("without socket: %v, want a NoSocketError", err)
+	}
+}
+
+// TestSignal checks that a process gets no signal because it has got the number
+// of one that has ended.
+func TestSignal(t *testing.T) {
+	t.Parallel()
+	if _, ok := startTime(os.Getpid()); !ok {
+		t.Skip("this system does not tell when a process was started")
+	}
+	path := filepath.Join(t.TempDir(), "p.pid")
+	cmd := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	no := &NoSocketError{cmd.Process.Pid, path}
+	for _, tt := range []struct {
+		age   time.Duration // of the pid file
+		ended bool
+	}{{time.Hour, true}, {0, false}} {
+		err := os.WriteFile(path, nil, 0o600)
+		if err == nil {
+			at := time.Now().Add(-tt.age)
+			err = os.Chtimes(path, at, at)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := no.Signal(syscall.SIGTERM); errors.Is(err, ErrNotRunning) != tt.ended {
+			t.Errorf("with a file of %v ago: %v, want ErrNotRunning: %t", tt.age, err, tt.ended)
+		}
+	}
+	cmd.Wait()
+	if st := cmd.ProcessState.Sys().(syscall.WaitStatus); st.Signal() != syscall.SIGTERM {
+		t.Errorf("the process ended by %v, want SIGTERM", cmd.ProcessState)
+	}
+	if err := no.Signal(syscall.SIGTERM); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("after its end: %v, want ErrNotRunning", err)
 	}
 }
 

@@ -43,10 +43,31 @@ type Target struct {
 
 // A NoSocketError says that a process runs, but has no control socket that we
 // can reach.
-type NoSocketError struct{ PID int }
+type NoSocketError struct {
+	PID     int
+	PIDFile string // that names it
+}
 
 func (e *NoSocketError) Error() string {
 	return fmt.Sprintf("process %d is running, but it has no control socket here", e.PID)
+}
+
+// Signal sends a signal to the process. It does not if the process is younger
+// than the pid file: then the one that is meant has ended, and another has got
+// its number. The error is or wraps ErrNotRunning in that case, too.
+func (e *NoSocketError) Signal(sig syscall.Signal) error {
+	info, err := os.Lstat(e.PIDFile)
+	if err != nil {
+		return err
+	}
+	began, known := startTime(e.PID)
+	if gonePID(e.PID) || known && began.After(info.ModTime().Add(clockSlack)) {
+		return fmt.Errorf("%w: %s", ErrNotRunning, describe(e.PIDFile, e.PID))
+	}
+	if err := syscall.Kill(e.PID, sig); err != nil {
+		return fmt.Errorf("process %d: %w", e.PID, err)
+	}
+	return nil
 }
 
 // Find returns a Client for a process, and its status. The error is or wraps
@@ -70,8 +91,11 @@ func Find(ctx context.Context, t Target) (*Client, Status, error) {
 		return nil, Status{}, fmt.Errorf("several are running: processes %s; say which one is meant", pids(found))
 	case err != nil:
 		return nil, Status{}, err
+	case t.PIDFile != "" && gonePID(t.PID):
+		// Another one holds the file: the old process of an upgrade.
+		return nil, Status{}, fmt.Errorf("%w: %s", ErrNotRunning, describe(t.PIDFile, t.PID))
 	case t.PIDFile != "":
-		return nil, Status{}, &NoSocketError{t.PID}
+		return nil, Status{}, &NoSocketError{t.PID, t.PIDFile}
 	case t.PID != 0:
 		return nil, Status{}, fmt.Errorf("%w: no process %d of %s has a control socket", ErrNotRunning, t.PID, t.Program)
 	}

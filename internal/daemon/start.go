@@ -11,7 +11,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -40,6 +42,35 @@ const (
 	readyWord = "ready\n"
 )
 
+// WaitEnv is the environment variable that, if it is not empty, says that
+// whoever has called the program must know what becomes of the daemon, whatever
+// the settings say about waiting.
+const WaitEnv = "BELAY_DAEMON_WAIT"
+
+// Executable returns the path of this program as it was called: a symbolic link
+// is not followed, so that the path leads to a new version once the link does.
+// It is to be called before the working directory changes. If the name by which
+// the program was called does not lead to it, Executable is os.Executable.
+func Executable() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	called, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		called, err = filepath.Abs(called)
+	}
+	if err != nil {
+		return self, nil
+	}
+	a, err := os.Stat(self)
+	b, calledErr := os.Stat(called)
+	if err == nil && calledErr == nil && os.SameFile(a, b) {
+		return called, nil
+	}
+	return self, nil
+}
+
 // Config says how a daemon is started. The zero Config is ready to use.
 type Config struct {
 	// NoWait makes Start return as soon as the process exists.
@@ -54,7 +85,8 @@ type Config struct {
 	Sockets []sdnotify.Socket
 
 	// Path and Args are the program to start and its arguments, from
-	// os.Args[0] on. Empty means this program and its arguments.
+	// os.Args[0] on. Empty means this program, as Executable has it, and its
+	// arguments.
 	Path string
 	Args []string
 
@@ -123,7 +155,7 @@ func (cfg Config) command(status *os.File) (*exec.Cmd, error) {
 		return nil, err
 	}
 	if cfg.Path == "" {
-		if cfg.Path, err = os.Executable(); err != nil {
+		if cfg.Path, err = Executable(); err != nil {
 			return nil, err
 		}
 		cfg.Args = os.Args
@@ -135,12 +167,20 @@ func (cfg Config) command(status *os.File) (*exec.Cmd, error) {
 		Path:        cfg.Path,
 		Args:        cfg.Args,
 		Dir:         cfg.Dir,
-		Env:         append(slices.Clone(cfg.Env), env+"="+string(inherit)),
+		Env:         append(withoutWatchdogPID(cfg.Env), env+"="+string(inherit)),
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		ExtraFiles:  files,
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}, nil
+}
+
+// withoutWatchdogPID returns environ without the variable by which the service
+// manager says that it is this process which it watches: that is to be the
+// daemon.
+func withoutWatchdogPID(environ []string) []string {
+	own := "WATCHDOG_PID=" + strconv.Itoa(os.Getpid())
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool { return v == own })
 }
 
 // failure returns why a daemon that has closed its pipe is not there, and waits

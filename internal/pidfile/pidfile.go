@@ -55,8 +55,15 @@ type File struct {
 	f    *os.File
 
 	stop    chan struct{} // closed by Remove
+	locked  chan struct{} // closed when the lock is ours after Commit
 	waiting sync.WaitGroup
 }
+
+// How often Create tries, and how long it waits in between.
+const (
+	tries = 10
+	pause = 20 * time.Millisecond
+)
 
 // Create writes a pid file for this process, in the place of one that was left
 // behind, and locks it. It returns a *RunningError if the process of the file
@@ -65,11 +72,15 @@ type File struct {
 func Create(path string, owner int) (*File, error) {
 	f := &File{path: path, pid: os.Getpid(), stop: make(chan struct{})}
 	var err error
-	for range 10 { // others may do the same at the same time
-		if f.f, err = f.create(owner); !errors.Is(err, errAgain) {
+	for i := range tries { // others may do the same at the same time
+		f.f, err = f.create(owner, i < tries-1)
+		running, taken := errors.AsType[*RunningError](err)
+		// One that has ended may have been about to get the lock of the one
+		// that it has replaced.
+		if !errors.Is(err, errAgain) && !(taken && running.PID != 0 && !alive(running.PID)) {
 			break
 		}
-		time.Sleep(20 * time.Millisecond) // a reader tries the lock for a moment
+		time.Sleep(pause) // a reader tries the lock for a moment
 	}
 	if err != nil {
 		return nil, wrap(path, err)
@@ -90,7 +101,7 @@ func TakeOver(path string, owner int) (*File, error) {
 	if err != nil {
 		return nil, wrap(path, err)
 	}
-	return &File{path: path, f: file, stop: make(chan struct{})}, nil
+	return &File{path: path, f: file, stop: make(chan struct{}), locked: make(chan struct{})}, nil
 }
 
 // Commit makes the file say the process id of this process, after TakeOver. The
@@ -99,18 +110,59 @@ func (f *File) Commit() error {
 	if f == nil || f.pid != 0 {
 		return nil
 	}
-	// The new first line is complete before the rest of the old content goes:
-	// whoever reads in between reads the right number.
-	line := fmt.Appendf(nil, "%d\n", os.Getpid())
-	if _, err := f.f.WriteAt(line, 0); err != nil {
-		return wrap(f.path, err)
-	}
-	if err := f.f.Truncate(int64(len(line))); err != nil {
-		return wrap(f.path, err)
+	if err := f.write(os.Getpid()); err != nil {
+		return err
 	}
 	f.pid = os.Getpid()
 	f.waiting.Go(f.waitForLock)
 	return nil
+}
+
+// GiveBack undoes Commit: the file says the process id of the other process
+// again, which has not given up the lock.
+func (f *File) GiveBack(pid int) error {
+	if f == nil || f.f == nil || f.pid == 0 {
+		return nil
+	}
+	f.pid = 0
+	return f.write(pid)
+}
+
+// Reclaim makes the file, which this process keeps, say its process id again, if
+// another process has changed that and then not taken over. It reports whether
+// that was so.
+func (f *File) Reclaim() (changed bool, err error) {
+	if f == nil || f.f == nil || f.pid == 0 || !f.inPlace(f.f) {
+		return false, nil
+	}
+	if pid, err := readPID(f.f); err == nil && pid == f.pid {
+		return false, nil
+	}
+	return true, f.write(f.pid)
+}
+
+// write puts pid into the file. The new first line is complete before the rest
+// of the old content goes: whoever reads in between reads the right number.
+func (f *File) write(pid int) error {
+	line := fmt.Appendf(nil, "%d\n", pid)
+	if _, err := f.f.WriteAt(line, 0); err != nil {
+		return wrap(f.path, err)
+	}
+	return wrap(f.path, f.f.Truncate(int64(len(line))))
+}
+
+// WaitLocked waits, after Commit, until the lock is ours: until then another
+// process could take it. It reports false if it is not within limit.
+func (f *File) WaitLocked(limit time.Duration) bool {
+	if f == nil || f.locked == nil || f.pid == 0 {
+		return true // Create has locked it, or it is not ours
+	}
+	select {
+	case <-f.locked:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 // waitForLock takes the lock when it becomes free, until Remove.
@@ -124,11 +176,12 @@ func (f *File) waitForLock() {
 			return
 		}
 	}
+	close(f.locked)
 }
 
 // lockPoll is the time between two tries to take a lock over. Read allows for
 // it.
-const lockPoll = 25 * time.Millisecond
+const lockPoll = 5 * time.Millisecond
 
 // Chown gives the file to a user and group, who this process is about to become.
 func (f *File) Chown(uid, gid int) error {
@@ -141,20 +194,14 @@ func (f *File) Chown(uid, gid int) error {
 // Remove removes the file, unless another process has taken it over, and gives
 // up the lock. Without the right to remove it, it empties it. A nil File does
 // nothing, nor does the second call.
-func (f *File) Remove() error { return f.end(true) }
-
-// Leave gives up the lock and leaves the file to the process that is about to
-// take it over. A nil File does nothing.
-func (f *File) Leave() error { return f.end(false) }
-
-func (f *File) end(remove bool) error {
+func (f *File) Remove() error {
 	if f == nil || f.f == nil {
 		return nil
 	}
 	close(f.stop)
 	f.waiting.Wait()
 	var err error
-	if pid, _ := readPID(f.f); remove && f.pid != 0 && pid == f.pid && f.inPlace(f.f) {
+	if pid, _ := readPID(f.f); f.pid != 0 && pid == f.pid && f.inPlace(f.f) {
 		if err = os.Remove(f.path); err != nil {
 			err = f.f.Truncate(0)
 		}
@@ -173,7 +220,7 @@ func Read(path string) (pid int, err error) {
 		if pid, err = read(path); !errors.Is(err, ErrNotRunning) || pid == 0 || !alive(pid) {
 			break
 		}
-		time.Sleep(2 * lockPoll)
+		time.Sleep(10 * lockPoll)
 	}
 	return pid, err
 }
@@ -208,8 +255,10 @@ func alive(pid int) bool {
 // errAgain says that something has changed meanwhile.
 var errAgain = errors.New("it is being changed all the time")
 
-// create makes the file once.
-func (f *File) create(owner int) (*os.File, error) {
+// create makes the file once. If it is patient, it leaves a file alone that
+// nobody has locked but whose process runs: that may be about to lock it, having
+// just replaced another one.
+func (f *File) create(owner int, patient bool) (*os.File, error) {
 	old, err := open(f.path, os.O_RDWR, owner)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f.place(os.Link)
@@ -227,6 +276,9 @@ func (f *File) create(owner int) (*os.File, error) {
 		return nil, err
 	}
 	if !f.inPlace(old) {
+		return nil, errAgain
+	}
+	if pid, err := readPID(old); patient && err == nil && pid != 0 && pid != f.pid && alive(pid) {
 		return nil, errAgain
 	}
 	// As long as we hold the lock of the old file, nobody else replaces it.

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // childEnv makes the test binary a process that keeps the pid file that it
@@ -166,6 +167,89 @@ func TestTakeOver(t *testing.T) {
 	checkRead(t, path, 0, ErrNotRunning)
 }
 
+// TestGiveBack checks what an upgrade does that fails at the last moment.
+func TestGiveBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.pid")
+	pid, end, _ := startChild(t, path)
+	f, err := TakeOver(path, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Commit(), f.GiveBack(pid), f.Remove()); err != nil {
+		t.Error(err)
+	}
+	checkRead(t, path, pid, nil)
+	end()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after the end of the process: %v, want no file", err)
+	}
+}
+
+// TestLockChangesHands checks that nobody takes the file of a running process that
+// has not got the lock yet.
+func TestLockChangesHands(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.pid")
+	pid, _, _ := startChild(t, path)
+	f, err := TakeOver(path, -1) // makes another description of the file
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if f.WaitLocked(20 * time.Millisecond) {
+		t.Errorf("locked, though process %d has the lock", pid)
+	}
+	f.Remove()
+
+	// The process of the file runs, and gets the lock a moment later.
+	if err := os.WriteFile(path, fmt.Appendln(nil, os.Getppid()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late := &File{path: path, stop: make(chan struct{}), locked: make(chan struct{})}
+	if late.f, err = open(path, os.O_RDWR, -1); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(pause, func() { late.waiting.Go(late.waitForLock) })
+	_, err = Create(path, -1)
+	if running, ok := errors.AsType[*RunningError](err); !ok || running.PID != os.Getppid() {
+		t.Errorf("Create = %v, want that process %d runs", err, os.Getppid())
+	}
+	if !late.WaitLocked(20 * time.Second) {
+		t.Error("the lock was not taken")
+	}
+	late.Remove()
+}
+
+// TestReclaim checks what the old process does about a new one that has died
+// after it has written the file.
+func TestReclaim(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p.pid")
+	f, err := Create(path, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{false, true, false} {
+		if changed, err := f.Reclaim(); err != nil || changed != want {
+			t.Errorf("Reclaim = %t, %v, want %t", changed, err, want)
+		}
+		checkRead(t, path, os.Getpid(), nil)
+		if !want {
+			err = os.WriteFile(path, []byte("99999999\n"), 0o600) // as Commit of another does, in place
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changed, err := f.Reclaim(); err != nil || !changed {
+		t.Errorf("Reclaim = %t, %v, want true", changed, err)
+	}
+	f.Remove()
+}
+
 // TestTakeOverOfLeft checks the case that the old process has ended between the
 // decision and Commit.
 func TestTakeOverOfLeft(t *testing.T) {
@@ -179,7 +263,7 @@ func TestTakeOverOfLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := old.Leave(); err != nil {
+	if err := old.f.Close(); err != nil { // as the system does for a process that dies
 		t.Fatal(err)
 	}
 	checkRead(t, path, os.Getpid(), ErrNotRunning)

@@ -69,6 +69,9 @@ func (n *Notifier) Ready(status string) error {
 	return n.Send("READY=1", "MAINPID="+strconv.Itoa(os.Getpid()), statusLine(status))
 }
 
+// MainPID reports that another process is the main one of the service.
+func (n *Notifier) MainPID(pid int) error { return n.Send("MAINPID=" + strconv.Itoa(pid)) }
+
 // Reloading reports that the process reads its configuration again. Ready ends
 // it, whether that succeeded or not.
 func (n *Notifier) Reloading(status string) error {

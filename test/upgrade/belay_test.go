@@ -30,6 +30,8 @@ type belay struct {
 	current *Process
 	all     []*Process
 	binary  string
+
+	signaled time.Time // when a test has told it to end
 }
 
 // newBelay starts an origin and a server on a TCP address, a Unix socket, and a
@@ -127,7 +129,7 @@ func (b *belay) must(err error) {
 // fault, "" for not at all.
 func (b *belay) command(fault string, more ...string) *exec.Cmd {
 	cmd := exec.Command(b.binary, append(b.args, more...)...)
-	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info")
+	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info,upgrade=debug")
 	return cmd
 }
 
@@ -164,13 +166,22 @@ func (b *belay) upgrade(newFirst bool) (old *Process) {
 	return old
 }
 
-// reload changes the configuration and has the current process read it.
+// reload changes the configuration and has the current process read it, once in
+// its life.
 func (b *belay) reload(number int) {
 	b.t.Helper()
-	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %s\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), b.admin, 60+number%2)
-	b.must(os.WriteFile(b.path("new.yaml"), []byte(text), 0o600))
-	b.must(os.Rename(b.path("new.yaml"), b.path("conf.yaml")))
+	b.must(b.writeSettings(number))
 	b.must(b.current.Signal(syscall.SIGHUP))
+	b.must(b.current.WaitFor("configuration reloaded")) // the first time that it does
+}
+
+// writeSettings writes the configuration file; it is another one for odd numbers.
+func (b *belay) writeSettings(number int) error {
+	text := fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %q\ngrace_period_seconds: %d\n", b.path("upgrade.sock"), b.admin, 60+number%2)
+	if err := os.WriteFile(b.path("new.yaml"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(b.path("new.yaml"), b.path("conf.yaml"))
 }
 
 // checkServes fails t unless the current process answers on all addresses, and
@@ -195,9 +206,13 @@ func (b *belay) checkServes() {
 	}
 }
 
-// checkTally fails t if a request of the load failed.
+// checkTally fails t if a request of the load failed, or a client had none that
+// went well.
 func checkTally(t *testing.T, l *Load) {
 	t.Helper()
+	if idle := l.Idle(); len(idle) > 0 {
+		t.Errorf("clients that did nothing: %q", idle)
+	}
 	if n := l.Failed(); n > 0 {
 		t.Errorf("%d of %d requests failed:\n%s", n, int64(n)+l.OK(), l.Failures())
 	}

@@ -4,7 +4,9 @@
 package upgrade
 
 import (
+	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +23,7 @@ func TestBrokenUpgrades(t *testing.T) {
 	b := newBelay(t, "upgrade_sock_connect_accept_max_retries: 2\n")
 	bad := b.path("bad.yaml")
 	b.must(os.WriteFile(bad, []byte("version: 1\nthreds: 2\n"), 0o600))
-	load := StartLoad(b.addrs, 2)
+	load := StartLoad(b.addrs, 2, b.admin)
 	defer load.Stop()
 
 	tests := []struct {
@@ -73,6 +75,32 @@ func TestBrokenUpgrades(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("is killed when it is ready", func(t *testing.T) {
+		before := b.failures()
+		next := b.start("late", "-u")
+		b.must(next.WaitFor("waiting for the running process"))
+		b.must(b.current.Signal(syscall.SIGQUIT))
+		b.must(next.WaitFor("taking over"))
+		b.must(b.current.Signal(syscall.SIGSTOP)) // it does not read that the new one is ready
+		b.must(os.WriteFile(b.path("go on"), nil, 0o600))
+		err := next.WaitFor("ready; the old process decides")
+		next.Kill()
+		b.must(errors.Join(err, b.current.Signal(syscall.SIGCONT), os.Remove(b.path("go on"))))
+		b.waitFailed(before)
+		b.checkServes()
+	})
+	t.Run("is killed after the decision", func(t *testing.T) {
+		before := b.failures()
+		cmd := b.command("", "-u")
+		cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+fullSocket(t, b.path("full"))) // there it waits before it confirms
+		b.must(b.current.Signal(syscall.SIGQUIT))
+		next := b.startCommand(cmd)
+		err := next.WaitFor("the old process has decided: this one takes over")
+		next.Kill()
+		b.must(err)
+		b.waitFailed(before)
+		b.checkServes()
+	})
 	t.Run("upgrade during an upgrade", func(t *testing.T) {
 		slow := b.start("hang-ready", "-u")
 		b.must(slow.WaitFor("waiting for the running process"))
@@ -101,6 +129,71 @@ func TestBrokenUpgrades(t *testing.T) {
 	load.Stop()
 	checkTally(t, load)
 	t.Logf("%d requests, %d failed", load.OK(), load.Failed())
+}
+
+// failures returns how many upgrades of the current process have failed.
+func (b *belay) failures() int {
+	return len(logLines(b.current, "upgrade failed; this process serves on"))
+}
+
+// waitFailed waits until one more has.
+func (b *belay) waitFailed(before int) {
+	b.t.Helper()
+	b.must(waitUntil("the old process knows that the new one is gone", func() bool { return b.failures() > before }))
+}
+
+// fullSocket makes a socket at path on which a message has to wait.
+func fullSocket(t *testing.T, path string) string {
+	t.Helper()
+	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
+	ln, err := net.ListenUnixgram("unixgram", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	c, err := net.DialUnix("unixgram", nil, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for err == nil {
+		c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		_, err = c.Write([]byte("x"))
+	}
+	return path
+}
+
+// TestOldDies kills the old process during an upgrade. What it had in hand is
+// lost, but the new one goes on alone.
+func TestOldDies(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"while the new one starts", "when it is to decide"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			b := newBelay(t, "")
+			old := b.current
+			next := b.start("late", "-u")
+			b.must(next.WaitFor("waiting for the running process"))
+			b.must(old.Signal(syscall.SIGQUIT))
+			b.must(next.WaitFor("taking over"))
+			if when == "while the new one starts" {
+				old.Kill()
+				b.must(os.WriteFile(b.path("go on"), nil, 0o600))
+			} else {
+				b.must(old.Signal(syscall.SIGSTOP))
+				b.must(os.WriteFile(b.path("go on"), nil, 0o600))
+				b.must(next.WaitFor("ready; the old process decides"))
+				old.cmd.Process.Kill() // without a moment to go on
+				<-old.ended
+			}
+			b.must(next.WaitFor("this one serves alone now"))
+			b.must(next.WaitFor("READY"))
+			b.current = next
+			b.checkServes()
+			b.waitGone(patience, b.upgrade(true)) // and can be replaced
+			b.checkServes()
+		})
+	}
 }
 
 // takenAddr returns an address on which another process listens.

@@ -201,19 +201,18 @@ func (c *Client) attempt(quick bool, f func() error) {
 	began := time.Now()
 	if err := f(); err != nil {
 		c.close()
-		c.Tally.fail(c.name, "request", err)
+		c.Tally.fail(c.name, err)
 		return
 	}
 	took := time.Duration(0)
 	if quick {
 		took = time.Since(began)
 	}
-	c.Tally.pass(took)
+	c.Tally.pass(c.name, took)
 }
 
 // KeepAlive uses a connection for many requests, until ctx ends.
 func (c *Client) KeepAlive(ctx context.Context) {
-	c.name = "keep-alive"
 	defer c.close()
 	for ctx.Err() == nil {
 		id, size := c.rand.Uint64()>>1, uint64(c.rand.IntN(2000))
@@ -224,7 +223,6 @@ func (c *Client) KeepAlive(ctx context.Context) {
 
 // OneShot uses a connection for one request, until ctx ends.
 func (c *Client) OneShot(ctx context.Context) {
-	c.name = "one-shot"
 	for ctx.Err() == nil {
 		id, size := c.rand.Uint64()>>1, uint64(c.rand.IntN(2000))
 		c.attempt(true, func() error {
@@ -237,7 +235,6 @@ func (c *Client) OneShot(ctx context.Context) {
 
 // Download reads long contents that come slowly, until ctx ends.
 func (c *Client) Download(ctx context.Context) {
-	c.name = "download"
 	defer c.close()
 	for ctx.Err() == nil {
 		id, size := c.rand.Uint64()>>1, uint64(1<<20+c.rand.IntN(1<<20))
@@ -248,7 +245,6 @@ func (c *Client) Download(ctx context.Context) {
 
 // Upload sends bodies in slow pieces, until ctx ends.
 func (c *Client) Upload(ctx context.Context) {
-	c.name = "upload"
 	defer c.close()
 	for ctx.Err() == nil {
 		c.attempt(false, func() error { return c.upload(ctx, 20, 64<<10, 20*time.Millisecond) })
@@ -297,55 +293,22 @@ func (c *Client) upload(ctx context.Context, pieces, size int, pause time.Durati
 	return nil
 }
 
-// Tunnel switches to another protocol, as WebSocket does, and has messages sent
-// back for life, until ctx ends. Each message counts as a request.
-func (c *Client) Tunnel(ctx context.Context, life time.Duration) {
-	c.name = "tunnel"
-	defer c.close()
+// Ready asks whether the server is ready, each time on a new connection, as
+// those do who watch over servers, until ctx ends.
+func (c *Client) Ready(ctx context.Context) {
 	for ctx.Err() == nil {
-		c.close()
-		opened := false
 		c.attempt(true, func() error {
-			err := c.openTunnel()
-			opened = err == nil
+			res, err := c.exchange("GET", "/readyz", "Host: localhost\r\nConnection: close\r\n", nil)
+			if err != nil {
+				return err
+			}
+			text, err := io.ReadAll(res.Body)
+			if err == nil && res.StatusCode != 200 {
+				err = fmt.Errorf("status %d, %q", res.StatusCode, text)
+			}
 			return err
 		})
-		if !opened {
-			sleep(ctx, 10*time.Millisecond)
-			continue
-		}
-		for end := time.Now().Add(life); ctx.Err() == nil && time.Now().Before(end) && c.conn != nil; {
-			c.attempt(true, c.echo)
-			sleep(ctx, time.Duration(c.rand.IntN(20))*time.Millisecond)
-		}
+		c.close()
+		sleep(ctx, 5*time.Millisecond)
 	}
-}
-
-func (c *Client) openTunnel() error {
-	res, err := c.exchange("GET", "/echo", "Connection: Upgrade\r\nUpgrade: echo\r\n", nil)
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != 101 {
-		return fmt.Errorf("status %d", res.StatusCode)
-	}
-	return nil
-}
-
-// echo sends one message through the tunnel and checks that it comes back.
-func (c *Client) echo() error {
-	msg := make([]byte, 1+c.rand.IntN(4000))
-	fill(msg, c.rand.Uint64(), 0)
-	c.conn.SetDeadline(time.Now().Add(patience))
-	if _, err := c.conn.Write(msg); err != nil {
-		return err
-	}
-	got := make([]byte, len(msg))
-	if _, err := io.ReadFull(c.in, got); err != nil {
-		return err
-	}
-	if !bytes.Equal(got, msg) {
-		return fmt.Errorf("a message of %d bytes came back changed", len(msg))
-	}
-	return nil
 }

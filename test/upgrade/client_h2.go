@@ -7,17 +7,19 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
 )
 
 // HTTP2 sends requests on several streams of one connection, until ctx ends.
-// The client of the standard library sends a request again on a new connection
-// if GOAWAY says that the server has not begun it (RFC 9113 section 6.8), and
-// in no other case that can occur here.
+//
+// The client of the standard library sends a request again, on a new connection,
+// if GOAWAY or REFUSED_STREAM says that the server has not begun it (RFC 9113
+// section 8.7). That is how a connection ends in HTTP/2, and no failure; the
+// Tally says how often it happens.
 func (c *Client) HTTP2(ctx context.Context, streams int) {
-	c.name = "h2"
 	transport := &http.Transport{
 		ForceAttemptHTTP2: true,
 		TLSClientConfig:   c.tls,
@@ -40,10 +42,38 @@ func (c *Client) HTTP2(ctx context.Context, streams int) {
 	all.Wait()
 }
 
+// downloadH2 gets one content that takes so many milliseconds, on a connection of
+// its own.
+func (c *Client) downloadH2(size uint64, ms int) error {
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: c.tls, Protocols: new(http.Protocols)}
+	transport.Protocols.SetHTTP2(true)
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: patience}
+	res, err := client.Get(fmt.Sprintf("https://%s/slow/7/%d/%d", strings.TrimPrefix(c.Addr, "tls:"), size, ms))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != 200 || res.ProtoMajor != 2 {
+		return fmt.Errorf("%s status %d", res.Proto, res.StatusCode)
+	}
+	return c.checkBody(res.Body, 7, size)
+}
+
 // getH2 gets a content and checks it.
 func (c *Client) getH2(client *http.Client) error {
 	id, size := c.rand.Uint64()>>1, uint64(c.rand.IntN(2000))
-	res, err := client.Get(fmt.Sprintf("https://%s/content/%d/%d", strings.TrimPrefix(c.Addr, "tls:"), id, size))
+	conns := 0
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if conns++; conns > 1 {
+			c.Tally.repeated.Add(1)
+		}
+	}})
+	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("https://%s/content/%d/%d", strings.TrimPrefix(c.Addr, "tls:"), id, size), nil)
+	if err != nil {
+		return err
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return err
 	}

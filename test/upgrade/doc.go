@@ -7,10 +7,11 @@
 //
 // The tests are short. Two flags make them long:
 //
-//	go test ./upgrade -run TestUpgrades -long     100 upgrades, 2 million requests
-//	go test ./upgrade -run TestPeers -peers       the same load on nginx and HAProxy, results side by side
+//	go test ./upgrade -run TestUpgrades -long -timeout 1h    100 upgrades, 2 million requests
+//	go test ./upgrade -run TestPeers -peers -timeout 1h      the same load on nginx and HAProxy, results side by side
 //
 // A failed request is one that got no connection, no answer, an answer that is
 // cut or has a wrong byte, or a status other than 200. Clients never repeat a
-// request, also where RFC 9110 would let them.
+// request, also where RFC 9110 would let them, except on HTTP/2 those of which the
+// server says that it has not begun them.
 package upgrade

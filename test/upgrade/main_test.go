@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -78,8 +79,8 @@ func program() {
 		check(srv.Listen("secure load balancer", h, listener.Config{Addr: secure}).DependsOn(checks))
 	}
 	srv.KeepState("fault", keeper(fault))
-	if fault == "hang-ready" || fault == "die-starting" {
-		srv.Background("fault", &faulty{fault, make(chan struct{})})
+	if fault == "hang-ready" || fault == "die-starting" || fault == "late" {
+		srv.Background("fault", &faulty{fault, filepath.Join(filepath.Dir(opts.ConfFile), "go on"), make(chan struct{})})
 	}
 	go func() {
 		<-srv.Ready()
@@ -110,9 +111,11 @@ func (k keeper) RestoreState([]byte) error {
 	return nil
 }
 
-// A faulty is a background service that never becomes ready, or dies.
+// A faulty is a background service that never becomes ready, or when there is a
+// file, or dies.
 type faulty struct {
 	fault string
+	file  string
 	ready chan struct{}
 }
 
@@ -121,6 +124,12 @@ func (f *faulty) Ready() <-chan struct{} { return f.ready }
 func (f *faulty) Run(ctx context.Context) error {
 	if f.fault == "die-starting" {
 		die()
+	}
+	for ; f.fault == "late" && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(f.file); err == nil {
+			close(f.ready)
+			break
+		}
 	}
 	<-ctx.Done()
 	return nil

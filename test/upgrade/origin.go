@@ -4,6 +4,8 @@
 package upgrade
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -11,6 +13,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/belay-proxy/belay/test/internal/wsframe"
 )
 
 // fill fills b with the bytes from offset on of the content with number id.
@@ -26,7 +30,7 @@ func fill(b []byte, id, offset uint64) {
 //	GET  /content/ID/SIZE         SIZE bytes of content ID
 //	GET  /slow/ID/SIZE/MS         the same, spread over about MS milliseconds
 //	POST /sum                     the size and a hash of the body
-//	GET  /echo with Upgrade: echo 101, then every byte comes back
+//	GET  /ws                      a WebSocket on which every message comes back
 type Origin struct {
 	ln     net.Listener
 	server *http.Server
@@ -42,7 +46,7 @@ func NewOrigin() (*Origin, error) {
 	mux.HandleFunc("GET /content/{id}/{size}", serveContent)
 	mux.HandleFunc("GET /slow/{id}/{size}/{ms}", serveContent)
 	mux.HandleFunc("POST /sum", serveSum)
-	mux.HandleFunc("GET /echo", serveEcho)
+	mux.HandleFunc("GET /ws", serveWebSocket)
 	o := &Origin{ln: ln, server: &http.Server{Handler: mux, IdleTimeout: time.Hour}}
 	go o.server.Serve(ln) // ends with Close
 	return o, nil
@@ -92,9 +96,16 @@ func serveSum(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%d %x", n, h.Sum64())
 }
 
-func serveEcho(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Upgrade") != "echo" {
-		http.Error(w, "no upgrade", http.StatusBadRequest)
+// accept returns the answer to a key (RFC 6455 section 4.2.2).
+func accept(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	key := r.Header.Get("Sec-WebSocket-Key")
+	if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Sec-WebSocket-Version") != "13" || key == "" {
+		http.Error(w, "no WebSocket", http.StatusBadRequest)
 		return
 	}
 	c, rw, err := http.NewResponseController(w).Hijack()
@@ -102,6 +113,18 @@ func serveEcho(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.Close()
-	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-	io.Copy(c, rw)
+	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept(key))
+	for {
+		f, err := wsframe.Read(rw)
+		if err != nil || !f.Masked {
+			return
+		}
+		f.Masked = false
+		if f.Op == wsframe.Ping {
+			f.Op = wsframe.Pong
+		}
+		if _, err := c.Write(f.Append(nil)); err != nil || f.Op == wsframe.Close {
+			return
+		}
+	}
 }

@@ -19,7 +19,7 @@ func TestUpgrades(t *testing.T) {
 		upgrades, requests, limit = 100, 2_000_000, time.Hour
 	}
 	b := newBelay(t, "")
-	load := StartLoad(b.addrs, 5)
+	load := StartLoad(b.addrs, 5, b.admin)
 	defer load.Stop()
 	began := time.Now()
 	var old []*Process
@@ -46,8 +46,9 @@ func TestUpgrades(t *testing.T) {
 	b.checkServes()
 	b.must(b.current.Signal(15))
 	b.waitGone(patience, b.current)
-	t.Logf("%d upgrades, %d requests, %d failed, slowest %v, longest upgrade %v, in %v", len(old), load.OK(), load.Failed(),
-		load.Slowest().Round(time.Millisecond), longest.Round(time.Millisecond), time.Since(began).Round(time.Second))
+	t.Logf("%d upgrades, %d requests, %d failed, %d sent again by HTTP/2 clients, slowest %v, longest upgrade %v, in %v\n%s",
+		len(old), load.OK(), load.Failed(), load.Repeated(), load.Slowest().Round(time.Millisecond), longest.Round(time.Millisecond), time.Since(began).Round(time.Second),
+		load.Clients())
 }
 
 // TestSessionsOutlastUpgrade checks that a TLS session can be resumed with the

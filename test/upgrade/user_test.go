@@ -18,7 +18,7 @@ func TestUpgradeAsUser(t *testing.T) {
 		t.Skip("needs root, to be another user")
 	}
 	b := newBelay(t, "user: nobody\n", func(dir string) error { return os.Chmod(dir, 0o711) })
-	load := StartLoad(b.addrs, 1)
+	load := StartLoad(b.addrs, 1, b.admin)
 	defer load.Stop()
 	for i := range 2 {
 		old := b.upgrade(i%2 == 0)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/wsframe"
 )
 
 // echo is a WebSocket server: messages come back with their fragments, pings
@@ -24,19 +25,19 @@ import (
 func echo(e end) {
 	br := bufio.NewReader(e)
 	for {
-		f, err := readFrame(br)
-		if err != nil || !f.masked {
+		f, err := wsframe.Read(br)
+		if err != nil || !f.Masked {
 			e.Reset()
 			return
 		}
-		f.masked = false
-		if f.op == ping {
-			f.op = pong
+		f.Masked = false
+		if f.Op == wsframe.Ping {
+			f.Op = wsframe.Pong
 		}
-		if _, err := e.Write(f.append(nil)); err != nil {
+		if _, err := e.Write(f.Append(nil)); err != nil {
 			return
 		}
-		if f.op == closing {
+		if f.Op == wsframe.Close {
 			_ = e.CloseWrite()
 			_, _ = io.Copy(io.Discard, br)
 			return
@@ -49,14 +50,14 @@ var sizes = []int{0, 1, 2, 124, 125, 126, 127, 128, 1000, 16383, 16384, 16385, 6
 
 // sequence returns frames of a client: messages, whole and in fragments, with
 // control frames between them, and a close frame with a code.
-func sequence(rnd *rand.Rand, number int) (frames []frame) {
-	add := func(op opcode, final bool, n int) {
-		f := frame{op: op, final: final, masked: true, payload: make([]byte, n)}
-		for i := range f.payload {
-			f.payload[i] = byte(rnd.Uint32())
+func sequence(rnd *rand.Rand, number int) (frames []wsframe.Frame) {
+	add := func(op wsframe.Opcode, final bool, n int) {
+		f := wsframe.Frame{Op: op, Final: final, Masked: true, Payload: make([]byte, n)}
+		for i := range f.Payload {
+			f.Payload[i] = byte(rnd.Uint32())
 		}
-		for i := range f.mask {
-			f.mask[i] = byte(rnd.Uint32())
+		for i := range f.Mask {
+			f.Mask[i] = byte(rnd.Uint32())
 		}
 		frames = append(frames, f)
 	}
@@ -70,24 +71,24 @@ func sequence(rnd *rand.Rand, number int) (frames []frame) {
 		return sizes[rnd.IntN(len(sizes))]
 	}
 	for range 1 + rnd.IntN(6) {
-		op := text + opcode(rnd.IntN(2))
+		op := wsframe.Text + wsframe.Opcode(rnd.IntN(2))
 		for fragments := rnd.IntN(4); fragments > 0; fragments-- {
 			add(op, false, size())
-			op = continuation
+			op = wsframe.Continuation
 			if rnd.IntN(2) == 0 {
-				add(ping, true, rnd.IntN(126))
+				add(wsframe.Ping, true, rnd.IntN(126))
 			}
 		}
 		add(op, true, size())
 		if rnd.IntN(3) == 0 {
-			add(ping, true, rnd.IntN(126))
+			add(wsframe.Ping, true, rnd.IntN(126))
 		}
 	}
 	codes := []uint16{1000, 1001, 1003, 1009, 3000, 4999}
 	code := codes[number%len(codes)]
 	reason := strings.Repeat("r", rnd.IntN(124))
-	add(closing, true, 0)
-	frames[len(frames)-1].payload = append([]byte{byte(code >> 8), byte(code)}, reason...)
+	add(wsframe.Close, true, 0)
+	frames[len(frames)-1].Payload = append([]byte{byte(code >> 8), byte(code)}, reason...)
 	return frames
 }
 
@@ -109,10 +110,10 @@ func TestEcho(t *testing.T) {
 }
 
 // exchange sends frames and checks that they come back.
-func exchange(e end, frames []frame, rnd *rand.Rand) error {
+func exchange(e end, frames []wsframe.Frame, rnd *rand.Rand) error {
 	var raw []byte
 	for _, f := range frames {
-		raw = f.append(raw)
+		raw = f.Append(raw)
 	}
 	var pieces [][]byte
 	for len(raw) > 0 {
@@ -134,16 +135,16 @@ func exchange(e end, frames []frame, rnd *rand.Rand) error {
 	}()
 	br := bufio.NewReader(e)
 	for i, want := range frames {
-		got, err := readFrame(br)
+		got, err := wsframe.Read(br)
 		if err != nil {
 			return fmt.Errorf("frame %d of %d: %w", i, len(frames), err)
 		}
-		if want.op == ping {
-			want.op = pong
+		if want.Op == wsframe.Ping {
+			want.Op = wsframe.Pong
 		}
-		if got.op != want.op || got.final != want.final || got.masked || !bytes.Equal(got.payload, want.payload) {
+		if got.Op != want.Op || got.Final != want.Final || got.Masked || !bytes.Equal(got.Payload, want.Payload) {
 			return fmt.Errorf("frame %d: opcode %d, final %v, %d bytes; want %d, %v, %d bytes",
-				i, got.op, got.final, len(got.payload), want.op, want.final, len(want.payload))
+				i, got.Op, got.Final, len(got.Payload), want.Op, want.Final, len(want.Payload))
 		}
 	}
 	if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil {

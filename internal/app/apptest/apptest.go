@@ -84,8 +84,14 @@ func Start(t testing.TB, program string, args ...string) *Process {
 // StartEnv is Start with variables, "NAME=value", added to the environment.
 func StartEnv(t testing.TB, program string, env []string, args ...string) *Process {
 	t.Helper()
+	return StartPath(t, os.Args[0], program, env, args...)
+}
+
+// StartPath is StartEnv by another path to the test binary.
+func StartPath(t testing.TB, path, program string, env []string, args ...string) *Process {
+	t.Helper()
 	p := &Process{t: t, name: program, ended: make(chan struct{}), changed: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], args...)
+	p.cmd = exec.Command(path, args...)
 	p.cmd.Env = append(slices.Concat(os.Environ(), env), programEnv+"="+program)
 	p.cmd.Stdout = writer(func(b []byte) { p.note(b, true) })
 	p.cmd.Stderr = writer(func(b []byte) { p.note(b, false) })
