@@ -103,14 +103,8 @@ func (s *stream) init(c *conn, id uint32) {
 		s.readable = make(chan struct{}, 1)
 		s.writable = make(chan struct{}, 1)
 	}
-	select {
-	case <-s.readable:
-	default:
-	}
-	select {
-	case <-s.writable:
-	default:
-	}
+	drain(s.readable)
+	drain(s.writable)
 }
 
 // openLocked makes s one of the streams of its connection.

@@ -104,3 +104,10 @@ func signal(ch chan struct{}) {
 	default:
 	}
 }
+
+// drain takes back a signal that nobody has waited for.
+func drain(ch chan struct{}) {
+	if len(ch) > 0 {
+		<-ch
+	}
+}
