@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -152,7 +153,7 @@ func belayRevision(ctx context.Context, w workshop, name, rev string) peer {
 func checkOut(ctx context.Context, root, rev, tree string) (commit string, err error) {
 	git := func(args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, "git", args...)
-		cmd.Dir, cmd.Env = root, append(os.Environ(), "GIT_INDEX_FILE="+tree+".index")
+		cmd.Dir, cmd.Env = root, append(withoutGit(os.Environ()), "GIT_INDEX_FILE="+tree+".index")
 		return cmd
 	}
 	out, err := git("rev-parse", "--verify", "--short", rev+"^{commit}").Output()
@@ -164,6 +165,12 @@ func checkOut(ctx context.Context, root, rev, tree string) (commit string, err e
 		return "", err
 	}
 	return commit, runQuietly(git("checkout-index", "--all", "--prefix="+tree+"/"))
+}
+
+// withoutGit leaves out of an environment what would make git work on another
+// repository than that of its directory, as it is set inside a hook.
+func withoutGit(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool { return strings.HasPrefix(e, "GIT_") })
 }
 
 // binaryPeer is the belay in the file program, run from the command line alone.

@@ -17,11 +17,12 @@ func TestCheckOut(t *testing.T) {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Skip("needs git")
 	}
+	t.Setenv("GIT_DIR", filepath.Join(t.TempDir(), "elsewhere")) // as in a hook
 	root, file := t.TempDir(), "a b.txt"
 	git := func(args ...string) {
 		t.Helper()
 		cmd := exec.Command("git", append([]string{"-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"}, args...)...)
-		cmd.Dir = root
+		cmd.Dir, cmd.Env = root, withoutGit(os.Environ())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("git %q: %v: %s", args, err, out)
 		}
@@ -51,7 +52,9 @@ func TestCheckOut(t *testing.T) {
 	if got, _ := os.ReadFile(filepath.Join(root, file)); string(got) != "not committed" {
 		t.Errorf("file in the repository is now %q", got)
 	}
-	out, err := exec.Command("git", "-C", root, "status", "--porcelain").Output()
+	status := exec.Command("git", "-C", root, "status", "--porcelain")
+	status.Env = withoutGit(os.Environ())
+	out, err := status.Output()
 	if want := " M \"a b.txt\"\n"; string(out) != want {
 		t.Errorf("status is %q (%v), want %q: the repository is to stay as it was", out, err, want)
 	}
