@@ -103,7 +103,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.DurationVar(&opts.duration, "duration", 2*time.Second, "`length` of one measurement")
 	flags.DurationVar(&opts.idleWait, "idle-wait", 6*time.Second, "how `long` connections idle before memory is read again")
 	flags.IntVar(&opts.cores, "cores", 1, "`number` of CPUs, and of threads, for the proxy")
-	flags.BoolVar(&opts.quick, "quick", false, "one round of 1s of "+quickScenario+", unless other flags say so, and compare belay with recorded.json")
+	flags.BoolVar(&opts.quick, "quick", false, "rounds of 400ms of "+quickScenario+" for nginx and belay, unless other flags say so, and compare with recorded.json")
 	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
 	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
 	flags.StringVar(&opts.pgo, "pgo", "", "compare nothing: profile belay in a mix of scenarios and write that to this `file`")
@@ -163,11 +163,8 @@ func (o *options) shorten(flags *flag.FlagSet) {
 			o.peers = append(slices.Clone(quickPeers), belayName+":*")
 		}
 	}
-	if !set["rounds"] {
-		o.rounds = 1
-	}
 	if !set["duration"] {
-		o.duration = time.Second
+		o.duration = 400 * time.Millisecond
 	}
 }
 
@@ -212,14 +209,13 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	}
 	defer b.close()
 	r := &report{Machine: thisMachine(), Cores: opts.cores, Rounds: opts.rounds, Duration: opts.duration.Seconds(), Peers: peers}
-	found := slices.Clone(peers)
 	r.printIntro(w, b)
 	if err := b.verifyPeers(ctx, peers, chosen); err != nil {
 		return err
 	}
-	printFailed(w, found, peers)
+	printFailed(w, peers)
 	printDiffers(w, peers)
-	present := slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return p.Skipped != "" })
+	present := slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return p.Skipped != "" || p.unfit[access{}] != "" })
 	if len(present) == 0 && !opts.quick {
 		return errors.New("none of the peers is available")
 	}
@@ -232,7 +228,8 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	return finish(ctx, w, b, r, present)
 }
 
-// runAll measures and prints one scenario after the other.
+// runAll measures and prints one scenario after the other, and writes what
+// there is after each.
 func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []scenario, peers []peer) error {
 	for _, s := range chosen {
 		result, err := b.runScenario(ctx, s, peers)
@@ -241,24 +238,20 @@ func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []sce
 		}
 		result.print(w)
 		r.Scenarios = append(r.Scenarios, result)
+		if file := b.opts.json; file != "" {
+			if err := r.writeJSON(filepath.Clean(file)); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// finish writes the files that were asked for, fails if a request failed, and
+// finish fails if anything failed, writes the record that was asked for, and
 // holds the gate.
 func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer) error {
-	if file := b.opts.json; file != "" {
-		if err := r.writeJSON(filepath.Clean(file)); err != nil {
-			return err
-		}
-	}
-	for _, s := range r.Scenarios {
-		for _, sample := range s.Samples {
-			if sample.Errors > 0 {
-				return fmt.Errorf("%s: %s: %d errors, first: %s", s.Name, sample.Peer, sample.Errors, sample.Error)
-			}
-		}
+	if err := r.failure(); err != nil {
+		return err
 	}
 	if file := b.opts.record; file != "" {
 		if err := writeRecord(filepath.Clean(file), r); err != nil {

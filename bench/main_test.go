@@ -26,11 +26,13 @@ func TestParseOptions(t *testing.T) {
 
 func TestQuickShortensOnlyWhatIsNotSet(t *testing.T) {
 	opts, err := parseOptions([]string{"--quick"}, io.Discard)
-	if err != nil || opts.rounds != 1 || opts.duration != time.Second || !slices.Equal(opts.scenarios, []string{quickScenario}) {
+	if err != nil || opts.rounds != 5 || opts.duration != 400*time.Millisecond ||
+		!slices.Equal(opts.scenarios, []string{quickScenario}) || !slices.Equal(opts.peers, []string{nginxName, belayName}) {
 		t.Errorf("--quick: %+v, %v", opts, err)
 	}
-	opts, err = parseOptions([]string{"--quick", "--rounds", "3", "--scenario", "x", "--duration", "5s"}, io.Discard)
-	if err != nil || opts.rounds != 3 || opts.duration != 5*time.Second || !slices.Equal(opts.scenarios, []string{"x"}) {
+	opts, err = parseOptions([]string{"--quick", "--rounds", "3", "--scenario", "x", "--duration", "5s", "--peers", "belay"}, io.Discard)
+	if err != nil || opts.rounds != 3 || opts.duration != 5*time.Second ||
+		!slices.Equal(opts.scenarios, []string{"x"}) || !slices.Equal(opts.peers, []string{belayName}) {
 		t.Errorf("--quick with others: %+v, %v", opts, err)
 	}
 }

@@ -22,6 +22,7 @@ type peer struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
 	Skipped string `json:"skipped,omitempty"` // why it is not measured; "" if it is
+	Failed  string `json:"failed,omitempty"`  // why it cannot be measured though it should
 
 	// Differs says in which way its work differs from that of the others, as
 	// far as it can: what its kind brings with it, and what verify finds.

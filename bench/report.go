@@ -7,10 +7,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -68,6 +70,34 @@ func (r *report) writeJSON(file string) error {
 	return os.WriteFile(file, append(data, '\n'), 0o644)
 }
 
+// failure returns an error that names what failed, nil if nothing did.
+func (r *report) failure() error {
+	var errs []error
+	for _, p := range r.Peers {
+		if p.Failed != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", p.Name, p.Failed))
+		}
+	}
+	for i := range r.Scenarios {
+		errs = append(errs, r.Scenarios[i].failure())
+	}
+	return errors.Join(errs...)
+}
+
+// failure returns an error that names the peers of which a sample failed, nil
+// if there is none.
+func (s *scenarioResult) failure() error {
+	var errs []error
+	for _, sum := range s.Summary {
+		if sum.Failed > 0 {
+			i := slices.IndexFunc(s.Samples, func(x sample) bool { return x.Peer == sum.Peer && x.failed() })
+			errs = append(errs, fmt.Errorf("%s: %s: failed %d of %d, first: %s",
+				s.Name, sum.Peer, sum.Failed, sum.Samples, s.Samples[i].Error))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // printIntro prints machine, peers and method.
 func (r *report) printIntro(w io.Writer, b *bench) {
 	m := r.Machine
@@ -103,89 +133,78 @@ func (s *scenarioResult) print(w io.Writer) {
 	if len(s.Summary) == 0 {
 		return
 	}
-	if s.idle {
-		printTable(w, s.idleTable())
-	} else {
-		printTable(w, s.busyTable())
-		s.printRatios(w)
-	}
-	for _, sample := range s.Samples {
-		if sample.Errors > 0 {
-			fmt.Fprintf(w, "  %s, round %d: %d errors, first: %s\n", sample.Peer, sample.Round+1, sample.Errors, sample.Error)
-		}
-	}
+	printTable(w, s.table())
+	s.printNotes(w)
 }
 
-// busyTable has a row for each peer of a scenario that measures CPU.
-func (s *scenarioResult) busyTable() [][]string {
-	rows := [][]string{{"", "CPU µs/req", "(min–max)", "÷ best", "user", "core", "req/s", "p50 µs", "p99", "p99.9", "waits/req", "reuse", "RSS MiB", "loaded"}}
-	for _, sum := range s.Summary {
-		median := func(value func(sample) float64) float64 {
-			return spreadOf(column(s.Samples, sum.Peer, value)).Median
+// table has two rows for each peer, the medians and below them the least and
+// the greatest, if there is more than one sample.
+func (s *scenarioResult) table() [][]string {
+	metrics := s.metrics()
+	head := []string{""}
+	for _, m := range metrics {
+		head = append(head, m.Title)
+		if m.Key == cpuKey {
+			head = append(head, "÷ best")
 		}
-		ratio := "–"
-		if sum.ToBest > 0 {
-			ratio = fmt.Sprintf("%.2f", sum.ToBest)
+	}
+	rows := [][]string{head}
+	for i := range s.Summary {
+		sum := &s.Summary[i]
+		if sum.Metrics == nil {
+			continue
 		}
-		rows = append(rows, []string{
-			sum.Peer,
-			fmt.Sprintf("%.2f", sum.CPU.Median),
-			fmt.Sprintf("(%.2f–%.2f)", sum.CPU.Min, sum.CPU.Max),
-			ratio,
-			fmt.Sprintf("%.0f %%", 100*median(func(x sample) float64 { return x.UserShare })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return x.CoreMicros })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return x.PerSecond })),
-			latency(median(func(x sample) float64 { return x.P50 })),
-			latency(median(func(x sample) float64 { return x.P99 })),
-			latency(median(func(x sample) float64 { return x.P999 })),
-			fmt.Sprintf("%.3f", median(func(x sample) float64 { return x.Voluntary })),
-			fmt.Sprintf("%.3f %%", 100*median(func(x sample) float64 { return x.Reuse })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSIdle) })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSLoaded) })),
-		})
+		medians, ranges := []string{sum.Peer}, []string{""}
+		for _, m := range metrics {
+			v := sum.Metrics[m.Key]
+			medians = append(medians, sum.mark(m.Key)+m.format(v.Median))
+			ranges = append(ranges, rangeText(m, v))
+			if m.Key == cpuKey {
+				medians, ranges = append(medians, measured(decimals(2))(sum.ToBest)), append(ranges, "")
+			}
+		}
+		rows = append(rows, medians)
+		if sum.Samples-sum.Failed > 1 {
+			rows = append(rows, ranges)
+		}
 	}
 	return rows
 }
 
-// latency returns a number of microseconds as text; 0 means that it was not
-// measured, as h2load does not.
-func latency(us float64) string {
-	if us == 0 {
-		return "–"
+// rangeText returns "least–greatest" of v, "" if they look the same.
+func rangeText(m metric, v spread) string {
+	least, greatest := m.format(v.Min), m.format(v.Max)
+	if least == greatest {
+		return ""
 	}
-	return fmt.Sprintf("%.0f", us)
+	return strings.TrimSuffix(least, " %") + "–" + greatest
 }
 
-// idleTable has a row for each peer of a scenario that measures memory.
-func (s *scenarioResult) idleTable() [][]string {
-	rows := [][]string{{"", "RSS MiB", "with conns", "after wait", "KiB/conn", "after wait", "closed"}}
-	perConn := func(x sample, rss int64) float64 {
-		return float64(rss-x.RSSIdle) / 1024 / float64(s.conns)
+// saturated is the share of time that the proxy's CPUs have to be busy for the
+// requests per second to be the proxy's.
+const saturated = 0.95
+
+// mark returns what stands before the median of a metric: "≥" before requests
+// per second if the load, and not the proxy, limited them.
+func (s *summary) mark(key string) string {
+	if key == perSecondKey && s.loadLimited() {
+		return "≥"
 	}
-	for _, sum := range s.Summary {
-		median := func(value func(sample) float64) float64 {
-			return spreadOf(column(s.Samples, sum.Peer, value)).Median
-		}
-		rows = append(rows, []string{
-			sum.Peer,
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSIdle) })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSLoaded) })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSWaited) })),
-			fmt.Sprintf("%.2f", median(func(x sample) float64 { return perConn(x, x.RSSLoaded) })),
-			fmt.Sprintf("%.2f", median(func(x sample) float64 { return perConn(x, x.RSSWaited) })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return float64(x.Closed) })),
-		})
-	}
-	return rows
+	return ""
+}
+
+func (s *summary) loadLimited() bool {
+	busy := s.Metrics[busyKey].Median
+	return busy > 0 && busy < saturated
 }
 
 // noisy is the spread of a control from which on a comparison is not to be
 // trusted.
 const noisy = 0.10
 
-// printRatios prints how httputil compares with each belay, and whether the
-// controls were steady.
-func (s *scenarioResult) printRatios(w io.Writer) {
+// printNotes prints how httputil compares with each belay, whether the
+// controls were steady, and what failed.
+func (s *scenarioResult) printNotes(w io.Writer) {
 	for _, sum := range s.Summary {
 		if !isBelay(sum.Peer) {
 			continue
@@ -195,8 +214,21 @@ func (s *scenarioResult) printRatios(w io.Writer) {
 		}
 	}
 	for _, sum := range s.Summary {
-		if (sum.Peer == nginxName || sum.Peer == haproxyName) && sum.CPU.width() > noisy {
-			fmt.Fprintf(w, "  noisy: %s itself varied by %.0f %% between rounds\n", sum.Peer, 100*sum.CPU.width())
+		if width := sum.Metrics[cpuKey].width(); (sum.Peer == nginxName || sum.Peer == haproxyName) && width > noisy {
+			fmt.Fprintf(w, "  noisy: %s itself varied by %.0f %% between rounds\n", sum.Peer, 100*width)
+		}
+	}
+	if slices.ContainsFunc(s.Summary, func(sum summary) bool { return sum.loadLimited() }) {
+		fmt.Fprintf(w, "  ≥: load limited, the proxy's CPU was less than %.0f %% busy\n", 100*saturated)
+	}
+	for _, sum := range s.Summary {
+		if sum.Failed > 0 {
+			fmt.Fprintf(w, "  %s: failed %d of %d\n", sum.Peer, sum.Failed, sum.Samples)
+		}
+	}
+	for _, sample := range s.Samples {
+		if sample.failed() {
+			fmt.Fprintf(w, "  %s, round %d: %d errors, first: %s\n", sample.Peer, sample.Round+1, sample.Errors, sample.Error)
 		}
 	}
 }

@@ -47,6 +47,9 @@ var scenarios = []scenario{
 	{Name: "idle-h2-10000", What: "memory of 10,000 idle HTTP/2 connections over TLS after one GET on each", conns: 10_000, response: 100, tls: true, h2: true, idle: true, maxRounds: 1},
 }
 
+// bytes returns how many bytes of bodies one request moves.
+func (s *scenario) bytes() int64 { return s.response + int64(s.post) }
+
 // access returns how clients reach the proxy.
 func (s *scenario) access() access { return access{TLS: s.tls, H2: s.h2} }
 

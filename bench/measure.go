@@ -1,0 +1,188 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// sample measures p once. What goes wrong is in the sample.
+func (b *bench) sample(ctx context.Context, s scenario, p *peer) sample {
+	got, err := b.measure(ctx, s, p)
+	if err != nil {
+		got.fail(err)
+	}
+	return got
+}
+
+// measure starts a fresh process of the peer, loads it and reads the counters
+// around the measured phase.
+func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error) {
+	bound := b.opts.duration + b.opts.idleWait + time.Minute
+	ctx, cancel := context.WithTimeoutCause(ctx, bound, errors.New("the measurement does not come to its end"))
+	defer cancel()
+	run, err := p.start(ctx, b.setup(&s), b.proxyCPUs)
+	if err != nil {
+		return sample{}, err
+	}
+	defer run.close()
+	if _, err := b.verify(ctx, s.access(), run.addr); err != nil {
+		return sample{}, err
+	}
+	pids, err := processTree(run.cmd.Process.Pid)
+	if err != nil {
+		return sample{}, err
+	}
+	load, err := startHelper("run-load", b.loadCPUs)
+	if err != nil {
+		return sample{}, err
+	}
+	defer load.close()
+	m := measurement{bench: b, pids: pids, load: load}
+	if s.streams > 0 {
+		m.h2load = &h2load{program: b.h2load, url: s.access().scheme() + "://" + run.addr + s.target(), s: s, cpus: b.loadCPUs}
+	}
+	if m.out.RSSIdle, err = residentMemory(pids); err != nil {
+		return sample{}, err
+	}
+	if err := m.connect(ctx, b.job(s, run.addr)); err != nil || m.out.Errors > 0 {
+		return m.out, err
+	}
+	if s.idle {
+		err = m.idle(ctx)
+	} else {
+		err = m.busy(ctx)
+	}
+	return m.out, err
+}
+
+// job returns what the load program is to do.
+func (b *bench) job(s scenario, addr string) loadJob {
+	return loadJob{
+		Addr:     addr,
+		Conns:    s.conns,
+		Request:  s.request(),
+		Response: s.response,
+		NewConn:  s.newConn,
+		Idle:     s.idle,
+		Access:   s.access(),
+		Warmup:   max(b.opts.duration/4, 500*time.Millisecond),
+		Duration: b.opts.duration,
+	}
+}
+
+// A measurement is one in progress.
+type measurement struct {
+	*bench
+	pids []int // of the peer
+	load *helper
+
+	h2load *h2load    // loads in the place of load, if not nil
+	warm   loadReport // of h2load
+
+	out sample
+}
+
+// connect hands the job to the load program, which returns connected and warm.
+func (m *measurement) connect(ctx context.Context, job loadJob) error {
+	if m.h2load != nil {
+		warm, err := m.h2load.warmUp(ctx, job.Warmup)
+		m.warm, m.out.Errors, m.out.Error = warm, warm.Errors, warm.Error
+		return err
+	}
+	line, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	var report loadReport
+	if err := m.load.ask(ctx, string(line), &report); err != nil {
+		return err
+	}
+	m.out.Requests, m.out.Errors, m.out.Error = report.Requests, report.Errors, report.Error
+	return nil
+}
+
+// A reading is all counters at one moment at which no request is under way.
+type reading struct {
+	usage  usage
+	busy   time.Duration
+	origin originStats
+}
+
+func (m *measurement) read(ctx context.Context) (r reading, err error) {
+	if err := m.origin.ask(ctx, "stats", &r.origin); err != nil {
+		return r, err
+	}
+	if r.usage, err = readUsage(m.pids); err != nil {
+		return r, err
+	}
+	r.busy, err = readBusy(m.proxyCPUs)
+	return r, err
+}
+
+// busy measures a phase in which all connections are busy.
+func (m *measurement) busy(ctx context.Context) error {
+	before, err := m.read(ctx)
+	if err != nil {
+		return err
+	}
+	report, err := m.run(ctx)
+	if err != nil {
+		return err
+	}
+	after, err := m.read(ctx)
+	if err != nil {
+		return err
+	}
+	m.out.Requests, m.out.Errors, m.out.Error = report.Requests, report.Errors, report.Error
+	if report.Requests == 0 {
+		return fmt.Errorf("no request was completed; %d errors, first: %s", report.Errors, report.Error)
+	}
+	used := after.usage.sub(before.usage)
+	if used.CPU <= 0 {
+		return errors.New("the proxy's CPU clock did not move")
+	}
+	m.out.setCosts(report, used, after.busy-before.busy, len(m.proxyCPUs))
+	m.out.Accepts = after.origin.Accepts - before.origin.Accepts
+	m.out.Reuse = 1 - float64(m.out.Accepts)/float64(report.Requests)
+	m.out.RSSLoaded, err = residentMemory(m.pids)
+	return err
+}
+
+// run does the measured phase.
+func (m *measurement) run(ctx context.Context) (report loadReport, err error) {
+	if m.h2load != nil {
+		return m.h2load.during(ctx, m.opts.duration, m.warm)
+	}
+	err = m.load.ask(ctx, loadGo, &report)
+	return report, err
+}
+
+// idle reads the memory of a proxy with idle connections, at once and after a
+// wait, and checks that the connections are still there.
+func (m *measurement) idle(ctx context.Context) (err error) {
+	if m.out.RSSLoaded, err = residentMemory(m.pids); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(m.opts.idleWait):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if m.out.RSSWaited, err = residentMemory(m.pids); err != nil {
+		return err
+	}
+	var report loadReport
+	if err := m.load.ask(ctx, loadCheck, &report); err != nil {
+		return err
+	}
+	m.out.Closed = report.Closed
+	return nil
+}
