@@ -61,6 +61,7 @@ func run(args []string) int {
 			fmt.Fprintln(os.Stderr, "bench:", perr)
 			return 2
 		}
+		endWithGoCommand()
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends us at once

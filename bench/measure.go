@@ -36,20 +36,16 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 	if _, err := b.verify(ctx, s.access(), run.addr); err != nil {
 		return sample{}, err
 	}
-	pids, err := processTree(run.cmd.Process.Pid)
-	if err != nil {
-		return sample{}, err
-	}
 	load, err := startHelper("run-load", b.loadCPUs)
 	if err != nil {
 		return sample{}, err
 	}
 	defer load.close()
-	m := measurement{bench: b, pids: pids, load: load}
+	m := measurement{bench: b, tree: run.tree, load: load}
 	if s.streams > 0 {
 		m.h2load = &h2load{program: b.h2load, url: s.access().scheme() + "://" + run.addr + s.target(), s: s, cpus: b.loadCPUs}
 	}
-	if m.out.RSSIdle, err = residentMemory(pids); err != nil {
+	if m.out.Start, err = m.tree.memory(); err != nil {
 		return sample{}, err
 	}
 	if err := m.connect(ctx, b.job(s, run.addr)); err != nil || m.out.Errors > 0 {
@@ -81,7 +77,7 @@ func (b *bench) job(s scenario, addr string) loadJob {
 // A measurement is one in progress.
 type measurement struct {
 	*bench
-	pids []int // of the peer
+	tree *procTree // of the peer
 	load *helper
 
 	h2load *h2load    // loads in the place of load, if not nil
@@ -120,7 +116,7 @@ func (m *measurement) read(ctx context.Context) (r reading, err error) {
 	if err := m.origin.ask(ctx, "stats", &r.origin); err != nil {
 		return r, err
 	}
-	if r.usage, err = readUsage(m.pids); err != nil {
+	if r.usage, err = m.tree.usage(); err != nil {
 		return r, err
 	}
 	r.busy, err = readBusy(m.proxyCPUs)
@@ -152,7 +148,7 @@ func (m *measurement) busy(ctx context.Context) error {
 	m.out.setCosts(report, used, after.busy-before.busy, len(m.proxyCPUs))
 	m.out.Accepts = after.origin.Accepts - before.origin.Accepts
 	m.out.Reuse = 1 - float64(m.out.Accepts)/float64(report.Requests)
-	m.out.RSSLoaded, err = residentMemory(m.pids)
+	m.out.Loaded, err = m.tree.memory()
 	return err
 }
 
@@ -168,7 +164,7 @@ func (m *measurement) run(ctx context.Context) (report loadReport, err error) {
 // idle reads the memory of a proxy with idle connections, at once and after a
 // wait, and checks that the connections are still there.
 func (m *measurement) idle(ctx context.Context) (err error) {
-	if m.out.RSSLoaded, err = residentMemory(m.pids); err != nil {
+	if m.out.Loaded, err = m.tree.memory(); err != nil {
 		return err
 	}
 	select {
@@ -176,7 +172,7 @@ func (m *measurement) idle(ctx context.Context) (err error) {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if m.out.RSSWaited, err = residentMemory(m.pids); err != nil {
+	if m.out.Waited, err = m.tree.memory(); err != nil {
 		return err
 	}
 	var report loadReport

@@ -43,8 +43,9 @@ func busyMetrics(s *scenario) []metric {
 		{"p999_us", "p99.9", func(x sample) float64 { return x.P999 }, measured(decimals(0))},
 		{"waits", "waits/req", func(x sample) float64 { return x.Voluntary }, decimals(3)},
 		{reuseKey, "reuse", func(x sample) float64 { return x.Reuse }, percent(3)},
-		{"memory_mib", "MiB", func(x sample) float64 { return mebi(x.RSSIdle) }, decimals(1)},
-		{"loaded_mib", "loaded", func(x sample) float64 { return mebi(x.RSSLoaded) }, decimals(1)},
+		{"memory_mib", "MiB", func(x sample) float64 { return mebi(x.Start.Used) }, decimals(1)},
+		{"loaded_mib", "loaded", func(x sample) float64 { return mebi(x.Loaded.Used) }, decimals(1)},
+		{"peak_mib", "peak", func(x sample) float64 { return mebi(x.Loaded.Peak) }, decimals(1)},
 	}...)
 }
 
@@ -54,14 +55,14 @@ const bodyBytes = 64 << 10
 // idleMetrics are the columns of scenarios that measure memory.
 func idleMetrics(s *scenario) []metric {
 	perConn := func(rss func(sample) int64) func(sample) float64 {
-		return func(x sample) float64 { return float64(rss(x)-x.RSSIdle) / 1024 / float64(s.conns) }
+		return func(x sample) float64 { return float64(rss(x)-x.Start.Used) / 1024 / float64(s.conns) }
 	}
 	return []metric{
-		{"memory_mib", "MiB", func(x sample) float64 { return mebi(x.RSSIdle) }, decimals(1)},
-		{"loaded_mib", "with conns", func(x sample) float64 { return mebi(x.RSSLoaded) }, decimals(1)},
-		{"waited_mib", "after wait", func(x sample) float64 { return mebi(x.RSSWaited) }, decimals(1)},
-		{"kib_per_conn", "KiB/conn", perConn(func(x sample) int64 { return x.RSSLoaded }), decimals(2)},
-		{waitedKey, "after wait", perConn(func(x sample) int64 { return x.RSSWaited }), decimals(2)},
+		{"memory_mib", "MiB", func(x sample) float64 { return mebi(x.Start.Used) }, decimals(1)},
+		{"loaded_mib", "with conns", func(x sample) float64 { return mebi(x.Loaded.Used) }, decimals(1)},
+		{"waited_mib", "after wait", func(x sample) float64 { return mebi(x.Waited.Used) }, decimals(1)},
+		{"kib_per_conn", "KiB/conn", perConn(func(x sample) int64 { return x.Loaded.Used }), decimals(2)},
+		{waitedKey, "after wait", perConn(func(x sample) int64 { return x.Waited.Used }), decimals(2)},
 		{"closed", "closed", func(x sample) float64 { return float64(x.Closed) }, decimals(0)},
 	}
 }

@@ -122,6 +122,7 @@ func (p *peer) start(ctx context.Context, base setup, cpus []int) (_ *running, e
 	if r.process, err = startProcess(p.Name, cmd, cpus); err != nil {
 		return nil, err
 	}
+	r.tree.adopts = true
 	r.addr = set.listen
 	return r, r.awaitListening(ctx)
 }
@@ -134,14 +135,14 @@ func (r *running) close() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// awaitListening returns once a connection has been accepted, or with an error
-// if the peer ends or five seconds pass.
+// awaitListening returns once the peer has accepted a connection, or with an
+// error if it ends, five seconds pass, or another process has its port.
 func (r *running) awaitListening(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 5*time.Second, fmt.Errorf("%s does not accept connections", r.name))
 	defer cancel()
 	for {
 		if conn, err := net.DialTimeout("tcp", r.addr, time.Second); err == nil {
-			return conn.Close()
+			return errors.Join(conn.Close(), r.checkListening())
 		}
 		select {
 		case <-r.ended:
@@ -153,20 +154,22 @@ func (r *running) awaitListening(ctx context.Context) error {
 	}
 }
 
+// checkListening returns an error unless it is the peer that listens.
+func (r *running) checkListening() error {
+	ok, err := r.tree.listens(r.addr)
+	if err != nil {
+		return fmt.Errorf("find who listens on %s: %w", r.addr, err)
+	}
+	if !ok {
+		return fmt.Errorf("another process than %s listens on %s", r.name, r.addr)
+	}
+	return nil
+}
+
 // outputOf returns what t holds as an error, nil if that is nothing.
 func outputOf(t *tail) error {
 	if text := strings.TrimSpace(t.String()); text != "" {
 		return errors.New(text)
 	}
 	return nil
-}
-
-// freeAddress returns an address on 127.0.0.1 that was free a moment ago.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }

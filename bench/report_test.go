@@ -48,7 +48,7 @@ func TestPrintScenario(t *testing.T) {
 
 func TestPrintIdleScenario(t *testing.T) {
 	s := scenario{Name: "idle", idle: true, conns: 1024}
-	samples := []sample{{Peer: "belay", RSSIdle: 10 << 20, RSSLoaded: 18 << 20, RSSWaited: 12 << 20, Closed: 3}}
+	samples := []sample{{Peer: "belay", Start: memory{Used: 10 << 20}, Loaded: memory{Used: 18 << 20}, Waited: memory{Used: 12 << 20}, Closed: 3}}
 	result := scenarioResult{scenario: s, Samples: samples, Summary: summarize([]string{"belay"}, s.metrics(), samples)}
 	var b strings.Builder
 	result.print(&b)

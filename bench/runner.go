@@ -47,6 +47,9 @@ func newBench(ctx context.Context, opts options, dir string, progress io.Writer)
 	}
 	b := &bench{opts: opts, dir: dir, progress: progress}
 	b.proxyCPUs, b.loadCPUs = splitCPUs(cpus, opts.cores)
+	if err := errors.Join(pinSelf(b.loadCPUs), adoptOrphans()); err != nil {
+		return nil, err
+	}
 	if b.certs, err = newCertificates(dir); err != nil {
 		return nil, err
 	}

@@ -31,13 +31,13 @@ type sample struct {
 	P99  float64 `json:"p99_us"`
 	P999 float64 `json:"p999_us"`
 
-	Accepts   int64   `json:"upstream_connections"` // made while measured
-	Reuse     float64 `json:"reuse_ratio"`
-	RSSIdle   int64   `json:"rss_idle_bytes"`   // before the first connection
-	RSSLoaded int64   `json:"rss_loaded_bytes"` // after the last request, connections still open
+	Accepts int64   `json:"upstream_connections"` // made while measured
+	Reuse   float64 `json:"reuse_ratio"`
+	Start   memory  `json:"memory_start_bytes"`  // before the first connection
+	Loaded  memory  `json:"memory_loaded_bytes"` // after the last request, connections still open
 
-	RSSWaited int64 `json:"rss_waited_bytes,omitempty"`   // idle scenario: after the wait
-	Closed    int   `json:"closed_connections,omitempty"` // idle scenario: by the proxy
+	Waited memory `json:"memory_waited_bytes,omitzero"` // idle scenario: after the wait
+	Closed int    `json:"closed_connections,omitempty"` // idle scenario: by the proxy
 }
 
 // failed reports whether the figures of s mean nothing, as it did not come to
@@ -74,7 +74,7 @@ func (s *sample) brief(idle bool) string {
 		return fmt.Sprintf("%d errors, first: %s", s.Errors, s.Error)
 	}
 	if idle {
-		return fmt.Sprintf("%.1f MiB, idle %.1f MiB", mebi(s.RSSLoaded), mebi(s.RSSWaited))
+		return fmt.Sprintf("%.1f MiB, idle %.1f MiB", mebi(s.Loaded.Used), mebi(s.Waited.Used))
 	}
 	return fmt.Sprintf("%.2f µs CPU per request, %.0f requests/s", s.CPUMicros, s.PerSecond)
 }
