@@ -196,11 +196,18 @@ func (a access) exchanger(addr string) (exchange func() (*http.Response, error),
 	return exchange, func() { _ = conn.Close() }, nil
 }
 
+// httpClient returns a client of package net/http for a, and a function that
+// closes its connections.
+func (a access) httpClient() (c *http.Client, done func()) {
+	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: a.clientTLS(), DisableCompression: true}
+	transport.Protocols.SetHTTP1(!a.H2)
+	transport.Protocols.SetHTTP2(a.H2 && a.TLS)
+	transport.Protocols.SetUnencryptedHTTP2(a.H2 && !a.TLS)
+	return &http.Client{Transport: transport, Timeout: patience}, transport.CloseIdleConnections
+}
+
 func (a access) h2Exchanger(addr string) (exchange func() (*http.Response, error), done func()) {
-	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: a.clientTLS()}
-	transport.Protocols.SetHTTP2(a.TLS)
-	transport.Protocols.SetUnencryptedHTTP2(!a.TLS)
-	c := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	c, done := a.httpClient()
 	exchange = func() (*http.Response, error) {
 		req, err := http.NewRequest("GET", a.scheme()+"://"+addr+echoTarget, nil)
 		if err != nil {
@@ -222,5 +229,5 @@ func (a access) h2Exchanger(addr string) (exchange func() (*http.Response, error
 		}
 		return res, nil
 	}
-	return exchange, transport.CloseIdleConnections
+	return exchange, done
 }

@@ -24,6 +24,7 @@ type loadJob struct {
 	Addr     string        `json:"addr"`     // of the proxy
 	Conns    int           `json:"conns"`    // connections at a time
 	Request  []byte        `json:"request"`  // sent as it is
+	Body     int64         `json:"body"`     // bytes of a body to send after it
 	Response int64         `json:"response"` // Content-Length to expect
 	NewConn  bool          `json:"new_conn"` // a connection for each request
 	Idle     bool          `json:"idle"`     // one request on each connection
@@ -78,6 +79,7 @@ func runLoad(in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(lines.Bytes(), &g.job); err != nil {
 		return fmt.Errorf("load: read job: %w", err)
 	}
+	g.job.Request = bodyStart(g.job.Request, g.job.Body)
 	defer g.close()
 	enc := json.NewEncoder(out)
 	if err := enc.Encode(g.prepare()); err != nil {
@@ -180,8 +182,7 @@ func (g *generator) busy(conn *client, until time.Time) {
 	var sent time.Time
 	send := func() error {
 		sent = time.Now()
-		_, err := conn.Write(g.job.Request)
-		return err
+		return g.send(conn)
 	}
 	take := func(n int) (bool, error) {
 		done, err := reader.advance(n)
@@ -199,6 +200,14 @@ func (g *generator) busy(conn *client, until time.Time) {
 	if err := conn.converse(send, reader.space, take); err != nil {
 		g.fail(err)
 	}
+}
+
+// send sends a request.
+func (g *generator) send(conn *client) error {
+	if _, err := conn.Write(g.job.Request); err != nil {
+		return err
+	}
+	return writeRest(conn, g.job.Body)
 }
 
 // oneRequest sends one request on conn and reads the response.
@@ -240,7 +249,7 @@ func (g *generator) freshConnection(deadline time.Time) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := conn.Write(g.job.Request); err != nil {
+	if err := g.send(conn); err != nil {
 		return err
 	}
 	complete := false

@@ -69,6 +69,7 @@ func TestLoadAndOrigin(t *testing.T) {
 	tests := []scenario{
 		{Name: "get", conns: 4, response: 100},
 		{Name: "post", conns: 4, response: 0, post: 1 << 10},
+		{Name: "large post", conns: 2, response: 0, post: 3 << 20},
 		{Name: "large", conns: 2, response: 3 << 20},
 	}
 	for _, s := range tests {
@@ -76,7 +77,7 @@ func TestLoadAndOrigin(t *testing.T) {
 			origin, addrs := startOrigins(t)
 			load := runProgram(t, runLoad)
 			job, err := json.Marshal(loadJob{
-				Addr: addrs[0], Conns: s.conns, Request: s.request(), Response: s.response,
+				Addr: addrs[0], Conns: s.conns, Request: s.request(), Body: s.post, Response: s.response,
 				Warmup: time.Millisecond, Duration: 10 * time.Millisecond,
 			})
 			if err != nil {

@@ -36,6 +36,9 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 	if _, err := b.verify(ctx, s.access(), run.addr); err != nil {
 		return sample{}, err
 	}
+	if err := verifyBodies(&s, run.addr); err != nil {
+		return sample{}, err
+	}
 	load, err := startHelper("run-load", b.loadCPUs)
 	if err != nil {
 		return sample{}, err
@@ -65,6 +68,7 @@ func (b *bench) job(s scenario, addr string) loadJob {
 		Addr:     addr,
 		Conns:    s.conns,
 		Request:  s.request(),
+		Body:     s.post,
 		Response: s.response,
 		NewConn:  s.newConn,
 		Idle:     s.idle,

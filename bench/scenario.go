@@ -18,7 +18,7 @@ type scenario struct {
 	What string `json:"what"` // one line for the report
 
 	conns    int   // connections of the load generator
-	post     int   // bytes of request body; 0 means GET
+	post     int64 // bytes of request body; 0 means GET
 	response int64 // bytes of response body
 	newConn  bool  // a new connection for each request
 	tls      bool  // TLS 1.3
@@ -48,7 +48,7 @@ var scenarios = []scenario{
 }
 
 // bytes returns how many bytes of bodies one request moves.
-func (s *scenario) bytes() int64 { return s.response + int64(s.post) }
+func (s *scenario) bytes() int64 { return s.response + s.post }
 
 // access returns how clients reach the proxy.
 func (s *scenario) access() access { return access{TLS: s.tls, H2: s.h2} }
@@ -115,8 +115,8 @@ const (
 
 const userAgent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
-// request returns the bytes of one request, with a head of the size that a
-// browser sends.
+// request returns the bytes of one request but for its body, with a head of the
+// size that a browser sends.
 func (s *scenario) request() []byte {
 	connection := "keep-alive"
 	if s.newConn {
@@ -129,11 +129,11 @@ func (s *scenario) request() []byte {
 }
 
 // target returns what every request asks for.
-func (s *scenario) target() string { return "/b/" + strconv.FormatInt(s.response, 10) }
+func (s *scenario) target() string { return bodyTarget + strconv.FormatInt(s.response, 10) }
 
-// buildRequest returns a request for target, a POST if post, the bytes of its
-// body, is not 0.
-func buildRequest(target, connection string, post int) []byte {
+// buildRequest returns the head of a request for target, of a POST if post, the
+// bytes of its body, is not 0.
+func buildRequest(target, connection string, post int64) []byte {
 	method := "GET"
 	if post > 0 {
 		method = "POST"
@@ -151,6 +151,5 @@ func buildRequest(target, connection string, post int) []byte {
 		fmt.Fprintf(&b, "Content-Type: application/octet-stream\r\nContent-Length: %d\r\n", post)
 	}
 	b.WriteString("\r\n")
-	b.WriteString(strings.Repeat("x", post))
 	return []byte(b.String())
 }
