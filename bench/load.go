@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,6 @@ type loadJob struct {
 	Idle     bool          `json:"idle"`     // one request on each connection
 	Access   access        `json:"access"`   // HTTP/2 only if idle
 	Warmup   time.Duration `json:"warmup"`   // before the first answer
-	Duration time.Duration `json:"duration"` // of what is measured
 }
 
 // A loadReport is what the load program answers to each line it reads: to the
@@ -49,7 +49,7 @@ type loadReport struct {
 
 // The lines that the load program understands after the job.
 const (
-	loadGo    = "go"
+	loadGo    = "go" // and how long, as "go 2s"
 	loadCheck = "check"
 )
 
@@ -87,11 +87,17 @@ func runLoad(in io.Reader, out io.Writer) error {
 	}
 	for lines.Scan() {
 		var report loadReport
-		switch lines.Text() {
+		switch command, length, _ := strings.Cut(lines.Text(), " "); command {
 		case loadGo:
-			report = g.run(g.job.Duration)
+			d, err := time.ParseDuration(length)
+			if err != nil {
+				return fmt.Errorf("load: %q: %w", lines.Text(), err)
+			}
+			report = g.run(d)
 		case loadCheck:
 			report.Closed = g.closedByProxy()
+		default:
+			return fmt.Errorf("load: unknown command %q", lines.Text())
 		}
 		if err := enc.Encode(report); err != nil {
 			return err

@@ -78,7 +78,7 @@ func TestLoadAndOrigin(t *testing.T) {
 			load := runProgram(t, runLoad)
 			job, err := json.Marshal(loadJob{
 				Addr: addrs[0], Conns: s.conns, Request: s.request(), Body: s.post, Response: s.response,
-				Warmup: time.Millisecond, Duration: 10 * time.Millisecond,
+				Warmup: time.Millisecond,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +87,7 @@ func TestLoadAndOrigin(t *testing.T) {
 			load.ask(string(job), &ready)
 			var before, after originStats
 			origin.ask("stats", &before)
-			load.ask(loadGo, &report)
+			load.ask(loadGo+" 10ms", &report)
 			origin.ask("stats", &after)
 			if report.Errors != 0 || report.Requests < int64(s.conns) || report.P50 <= 0 {
 				t.Errorf("report = %+v, want at least a request on each of %d connections", report, s.conns)
@@ -132,11 +132,11 @@ func TestNewConnections(t *testing.T) {
 	s := scenario{response: 5, newConn: true}
 	job, _ := json.Marshal(loadJob{
 		Addr: server.Listener.Addr().String(), Conns: 2, Request: s.request(), Response: 5,
-		NewConn: true, Warmup: time.Millisecond, Duration: 5 * time.Millisecond,
+		NewConn: true, Warmup: time.Millisecond,
 	})
 	var report loadReport
 	load.ask(string(job), &report)
-	load.ask(loadGo, &report)
+	load.ask(loadGo+" 10ms", &report)
 	if report.Requests < 2 || report.Errors != 0 {
 		t.Errorf("report = %+v, want requests and no errors", report)
 	}
@@ -146,7 +146,7 @@ func TestLoadReportsErrors(t *testing.T) {
 	_, addrs := startOrigins(t)
 	load := runProgram(t, runLoad)
 	job, _ := json.Marshal(loadJob{
-		Addr: addrs[0], Conns: 3, Request: buildRequest("/b/7", "keep-alive", 0), Response: 8, Duration: time.Second,
+		Addr: addrs[0], Conns: 3, Request: buildRequest("/b/7", "keep-alive", 0), Response: 8, Warmup: time.Second,
 	})
 	var report loadReport
 	load.ask(string(job), &report)

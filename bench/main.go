@@ -238,6 +238,9 @@ func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []sce
 			return err
 		}
 		result.print(w)
+		if b.noCalls != nil {
+			fmt.Fprintf(w, "  calls/req: not counted: %v\n", b.noCalls)
+		}
 		r.Scenarios = append(r.Scenarios, result)
 		if file := b.opts.json; file != "" {
 			if err := r.writeJSON(filepath.Clean(file)); err != nil {

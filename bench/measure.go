@@ -74,7 +74,6 @@ func (b *bench) job(s scenario, addr string) loadJob {
 		Idle:     s.idle,
 		Access:   s.access(),
 		Warmup:   max(b.opts.duration/4, 500*time.Millisecond),
-		Duration: b.opts.duration,
 	}
 }
 
@@ -133,7 +132,7 @@ func (m *measurement) busy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := m.run(ctx)
+	report, err := m.run(ctx, m.opts.duration)
 	if err != nil {
 		return err
 	}
@@ -152,17 +151,42 @@ func (m *measurement) busy(ctx context.Context) error {
 	m.out.setCosts(report, used, after.busy-before.busy, len(m.proxyCPUs))
 	m.out.Accepts = after.origin.Accepts - before.origin.Accepts
 	m.out.Reuse = 1 - float64(m.out.Accepts)/float64(report.Requests)
-	m.out.Loaded, err = m.tree.memory()
-	return err
+	if m.out.Loaded, err = m.tree.memory(); err != nil || m.out.Errors > 0 || m.opts.quick {
+		return err
+	}
+	return m.countCalls(ctx)
 }
 
-// run does the measured phase.
-func (m *measurement) run(ctx context.Context) (report loadReport, err error) {
+// run loads the proxy for d.
+func (m *measurement) run(ctx context.Context, d time.Duration) (report loadReport, err error) {
 	if m.h2load != nil {
-		return m.h2load.during(ctx, m.opts.duration, m.warm)
+		return m.h2load.during(ctx, d, m.warm)
 	}
-	err = m.load.ask(ctx, loadGo, &report)
+	err = m.load.ask(ctx, loadGo+" "+d.String(), &report)
 	return report, err
+}
+
+// callsTime is how long system calls are counted.
+const callsTime = 250 * time.Millisecond
+
+// countCalls loads the proxy once more, to count its system calls. It notes why
+// if that cannot be done here.
+func (m *measurement) countCalls(ctx context.Context) error {
+	counter, err := countCalls(ctx, m.tree.pids(), m.loadCPUs)
+	if err != nil {
+		m.noCalls = err
+		return nil
+	}
+	report, err := m.run(ctx, callsTime)
+	calls, countErr := counter.stop()
+	if err := errors.Join(err, countErr); err != nil {
+		return err
+	}
+	if report.Errors > 0 {
+		return fmt.Errorf("while system calls were counted: %s", report.Error)
+	}
+	m.out.Calls = float64(calls) / float64(max(1, report.Requests))
+	return nil
 }
 
 // idle reads the memory of a proxy with idle connections, at once and after a

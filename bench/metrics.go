@@ -42,6 +42,7 @@ func busyMetrics(s *scenario) []metric {
 		{p99Key, "p99", func(x sample) float64 { return x.P99 }, measured(decimals(0))},
 		{"p999_us", "p99.9", func(x sample) float64 { return x.P999 }, measured(decimals(0))},
 		{"waits", "waits/req", func(x sample) float64 { return x.Voluntary }, decimals(3)},
+		{"calls", "calls/req", func(x sample) float64 { return x.Calls }, measured(decimals(2))},
 		{reuseKey, "reuse", func(x sample) float64 { return x.Reuse }, percent(3)},
 		{"memory_mib", "MiB", func(x sample) float64 { return mebi(x.Start.Used) }, decimals(1)},
 		{"loaded_mib", "loaded", func(x sample) float64 { return mebi(x.Loaded.Used) }, decimals(1)},

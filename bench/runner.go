@@ -25,6 +25,7 @@ type bench struct {
 	certs     certificates
 	h2load    string    // program; "" if it is not installed
 	progress  io.Writer // a line for each measurement
+	noCalls   error     // why system calls cannot be counted
 }
 
 // A scenarioResult is all samples of one scenario.

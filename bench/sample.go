@@ -27,6 +27,8 @@ type sample struct {
 	Voluntary    float64 `json:"voluntary_switches_per_request"`
 	Involuntary  float64 `json:"involuntary_switches_per_request"`
 
+	Calls float64 `json:"system_calls_per_request,omitempty"` // counted in a phase of its own; 0 if that cannot be done
+
 	P50  float64 `json:"p50_us"`
 	P99  float64 `json:"p99_us"`
 	P999 float64 `json:"p999_us"`
