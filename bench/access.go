@@ -110,6 +110,13 @@ type client struct {
 	tcp      *net.TCPConn
 }
 
+// reset closes the connection so that its local port does not stay in
+// TIME_WAIT.
+func (c *client) reset() {
+	_ = c.tcp.SetLinger(0)
+	_ = c.tcp.Close()
+}
+
 // converse is readEach for a client: without TLS by the cheaper way.
 func (c *client) converse(start func() error, space func() []byte, take func(n int) (done bool, err error)) error {
 	if c.Conn == net.Conn(c.tcp) {

@@ -27,6 +27,9 @@ type loadJob struct {
 	Request  []byte        `json:"request"`  // sent as it is
 	Body     int64         `json:"body"`     // bytes of a body to send after it
 	Response int64         `json:"response"` // Content-Length to expect
+	Target   string        `json:"target"`   // of an open loop for HTTP/2, instead of Request
+	Streams  int           `json:"streams"`  // of an open loop for HTTP/2, at a time on each connection
+	Rate     float64       `json:"rate"`     // requests a second of an open loop; 0 means a closed one
 	NewConn  bool          `json:"new_conn"` // a connection for each request
 	Idle     bool          `json:"idle"`     // one request on each connection
 	Access   access        `json:"access"`   // HTTP/2 only if idle
@@ -44,7 +47,13 @@ type loadReport struct {
 	P50      time.Duration `json:"p50"`
 	P99      time.Duration `json:"p99"`
 	P999     time.Duration `json:"p999"`
-	Closed   int           `json:"closed"` // loadCheck: connections that the proxy has closed
+
+	// Of an open loop, whose latency counts from when a request was due.
+	Offered    float64       `json:"offered"`    // requests a second
+	Lag        time.Duration `json:"lag"`        // p99 of how late we sent what could be sent
+	Unfinished int64         `json:"unfinished"` // requests without a response; they count in the latency
+
+	Closed int `json:"closed"` // loadCheck: connections that the proxy has closed
 }
 
 // The lines that the load program understands after the job.
@@ -61,6 +70,7 @@ const patience = 10 * time.Second
 type generator struct {
 	job   loadJob
 	conns []*client
+	open  openLoop // in the place of conns, if job.Rate is not 0
 
 	requests, errors atomic.Int64
 	firstError       atomic.Pointer[string]
@@ -108,6 +118,14 @@ func runLoad(in io.Reader, out io.Writer) error {
 
 // prepare connects and warms up. For an idle job it does all of the work.
 func (g *generator) prepare() loadReport {
+	if g.job.Rate > 0 {
+		var err error
+		if g.open, err = newOpenLoop(&g.job); err != nil {
+			g.fail(err)
+			return g.report(0)
+		}
+		return g.run(g.job.Warmup)
+	}
 	if !g.job.NewConn {
 		g.connectAll()
 	}
@@ -146,6 +164,9 @@ func (g *generator) connectAll() {
 // run keeps all connections busy for d and waits until the last response is
 // complete.
 func (g *generator) run(d time.Duration) loadReport {
+	if g.open != nil {
+		return g.runOpen(d)
+	}
 	g.requests.Store(0)
 	g.latency = new(histogram)
 	start := time.Now()
@@ -162,6 +183,15 @@ func (g *generator) run(d time.Duration) loadReport {
 	}
 	wg.Wait()
 	return g.report(time.Since(start))
+}
+
+// runOpen follows a schedule for d.
+func (g *generator) runOpen(d time.Duration) loadReport {
+	report, err := openReport(g.open, g.job.Rate, d)
+	if err != nil {
+		report.Errors, report.Error = 1, err.Error()
+	}
+	return report
 }
 
 // report sums up what has been counted.
@@ -184,7 +214,7 @@ func (g *generator) report(elapsed time.Duration) loadReport {
 // that is complete after until.
 func (g *generator) busy(conn *client, until time.Time) {
 	_ = conn.SetDeadline(until.Add(patience))
-	reader := g.newReader()
+	reader := newResponseReader(g.job.Response)
 	var sent time.Time
 	send := func() error {
 		sent = time.Now()
@@ -259,7 +289,7 @@ func (g *generator) freshConnection(deadline time.Time) error {
 		return err
 	}
 	complete := false
-	reader := g.newReader()
+	reader := newResponseReader(g.job.Response)
 	for {
 		n, err := conn.Read(reader.space())
 		if err == io.EOF && complete {
@@ -274,14 +304,14 @@ func (g *generator) freshConnection(deadline time.Time) error {
 	}
 }
 
-// newReader returns a reader for the expected response, with a buffer that
-// takes a short one whole.
-func (g *generator) newReader() *responseReader {
-	size := 8 << 10
-	if g.job.Response > 4<<10 {
-		size = 256 << 10
+// newResponseReader returns a reader for responses of size bytes, with a buffer
+// that takes a short one whole.
+func newResponseReader(size int64) *responseReader {
+	length := 8 << 10
+	if size > 4<<10 {
+		length = 256 << 10
 	}
-	return &responseReader{buf: make([]byte, size), want: g.job.Response}
+	return &responseReader{buf: make([]byte, length), want: size}
 }
 
 // fail counts the end of a connection by err.
@@ -313,11 +343,12 @@ func (g *generator) closedByProxy() int {
 	return closed
 }
 
-// close resets the connections, so that none of them keeps a local port in
-// TIME_WAIT.
+// close ends all connections.
 func (g *generator) close() {
 	for _, conn := range g.conns {
-		_ = conn.tcp.SetLinger(0)
-		_ = conn.tcp.Close()
+		conn.reset()
+	}
+	if g.open != nil {
+		g.open.close()
 	}
 }

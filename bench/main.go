@@ -30,6 +30,7 @@ type options struct {
 	idleWait  time.Duration // before memory is read again
 	cores     int           // for the proxy
 	quick     bool
+	latency   bool   // also at constant rates
 	json      string // file, "" for none
 	record    string // file, "" for none
 	pgo       string // file, "" for none
@@ -105,6 +106,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.DurationVar(&opts.idleWait, "idle-wait", 6*time.Second, "how `long` connections idle before memory is read again")
 	flags.IntVar(&opts.cores, "cores", 1, "`number` of CPUs, and of threads, for the proxy")
 	flags.BoolVar(&opts.quick, "quick", false, "rounds of 400ms of "+quickScenario+" for nginx and belay, unless other flags say so, and compare with recorded.json")
+	flags.BoolVar(&opts.latency, "latency", false, "also measure latency at constant rates; so does a run without --scenario and --quick")
 	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
 	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
 	flags.StringVar(&opts.pgo, "pgo", "", "compare nothing: profile belay in a mix of scenarios and write that to this `file`")
@@ -117,8 +119,13 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	set := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if opts.quick {
-		opts.shorten(flags)
+		opts.shorten(set)
+	}
+	if !set["scenario"] && !set["latency"] && !opts.quick {
+		opts.latency = true
 	}
 	if opts.pgo != "" {
 		opts.peers = []string{belayName}
@@ -152,9 +159,7 @@ func printUsage(w io.Writer, flags *flag.FlagSet) {
 }
 
 // shorten applies --quick to what the command line does not set.
-func (o *options) shorten(flags *flag.FlagSet) {
-	set := make(map[string]bool)
-	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
+func (o *options) shorten(set map[string]bool) {
 	if !set["scenario"] {
 		o.scenarios = []string{quickScenario}
 	}

@@ -45,7 +45,7 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 	}
 	defer load.close()
 	m := measurement{bench: b, tree: run.tree, load: load}
-	if s.streams > 0 {
+	if s.streams > 0 && s.rate == 0 {
 		m.h2load = &h2load{program: b.h2load, url: s.access().scheme() + "://" + run.addr + s.target(), s: s, cpus: b.loadCPUs}
 	}
 	if m.out.Start, err = m.tree.memory(); err != nil {
@@ -70,6 +70,9 @@ func (b *bench) job(s scenario, addr string) loadJob {
 		Request:  s.request(),
 		Body:     s.post,
 		Response: s.response,
+		Target:   s.target(),
+		Streams:  s.streams,
+		Rate:     s.rate,
 		NewConn:  s.newConn,
 		Idle:     s.idle,
 		Access:   s.access(),
@@ -151,7 +154,7 @@ func (m *measurement) busy(ctx context.Context) error {
 	m.out.setCosts(report, used, after.busy-before.busy, len(m.proxyCPUs))
 	m.out.Accepts = after.origin.Accepts - before.origin.Accepts
 	m.out.Reuse = 1 - float64(m.out.Accepts)/float64(report.Requests)
-	if m.out.Loaded, err = m.tree.memory(); err != nil || m.out.Errors > 0 || m.opts.quick {
+	if m.out.Loaded, err = m.tree.memory(); err != nil || m.out.Errors > 0 || m.opts.quick || report.Offered > 0 {
 		return err
 	}
 	return m.countCalls(ctx)

@@ -87,12 +87,19 @@ func (r *report) failure() error {
 // failure returns an error that names the peers of which a sample failed, nil
 // if there is none.
 func (s *scenarioResult) failure() error {
+	errs := []error{failure(s.Name, s.Summary, s.Samples)}
+	for _, r := range s.Rates {
+		errs = append(errs, failure(fmt.Sprintf("%s at %.0f/s", s.Name, r.Rate), r.Summary, r.Samples))
+	}
+	return errors.Join(errs...)
+}
+
+func failure(what string, summaries []summary, samples []sample) error {
 	var errs []error
-	for _, sum := range s.Summary {
+	for _, sum := range summaries {
 		if sum.Failed > 0 {
-			i := slices.IndexFunc(s.Samples, func(x sample) bool { return x.Peer == sum.Peer && x.failed() })
-			errs = append(errs, fmt.Errorf("%s: %s: failed %d of %d, first: %s",
-				s.Name, sum.Peer, sum.Failed, sum.Samples, s.Samples[i].Error))
+			i := slices.IndexFunc(samples, func(x sample) bool { return x.Peer == sum.Peer && x.failed() })
+			errs = append(errs, fmt.Errorf("%s: %s: failed %d of %d, first: %s", what, sum.Peer, sum.Failed, sum.Samples, samples[i].Error))
 		}
 	}
 	return errors.Join(errs...)
@@ -133,14 +140,14 @@ func (s *scenarioResult) print(w io.Writer) {
 	if len(s.Summary) == 0 {
 		return
 	}
-	printTable(w, s.table())
+	printTable(w, tableOf(s.metrics(), s.Summary))
 	s.printNotes(w)
+	s.printRates(w)
 }
 
-// table has two rows for each peer, the medians and below them the least and
+// tableOf has two rows for each peer, the medians and below them the least and
 // the greatest, if there is more than one sample.
-func (s *scenarioResult) table() [][]string {
-	metrics := s.metrics()
+func tableOf(metrics []metric, summaries []summary) [][]string {
 	head := []string{""}
 	for _, m := range metrics {
 		head = append(head, m.Title)
@@ -149,8 +156,8 @@ func (s *scenarioResult) table() [][]string {
 		}
 	}
 	rows := [][]string{head}
-	for i := range s.Summary {
-		sum := &s.Summary[i]
+	for i := range summaries {
+		sum := &summaries[i]
 		if sum.Metrics == nil {
 			continue
 		}
@@ -221,12 +228,17 @@ func (s *scenarioResult) printNotes(w io.Writer) {
 	if slices.ContainsFunc(s.Summary, func(sum summary) bool { return sum.loadLimited() }) {
 		fmt.Fprintf(w, "  ≥: load limited, the proxy's CPU was less than %.0f %% busy\n", 100*saturated)
 	}
-	for _, sum := range s.Summary {
+	printFailures(w, s.Summary, s.Samples)
+}
+
+// printFailures prints which samples failed.
+func printFailures(w io.Writer, summaries []summary, samples []sample) {
+	for _, sum := range summaries {
 		if sum.Failed > 0 {
 			fmt.Fprintf(w, "  %s: failed %d of %d\n", sum.Peer, sum.Failed, sum.Samples)
 		}
 	}
-	for _, sample := range s.Samples {
+	for _, sample := range samples {
 		if sample.failed() {
 			fmt.Fprintf(w, "  %s, round %d: %d errors, first: %s\n", sample.Peer, sample.Round+1, sample.Errors, sample.Error)
 		}

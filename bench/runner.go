@@ -31,10 +31,11 @@ type bench struct {
 // A scenarioResult is all samples of one scenario.
 type scenarioResult struct {
 	scenario
-	Skipped string    `json:"skipped,omitempty"`
-	Lacking []string  `json:"lacking,omitempty"` // "peer: skipped: why"
-	Summary []summary `json:"summary,omitempty"`
-	Samples []sample  `json:"samples,omitempty"`
+	Skipped string       `json:"skipped,omitempty"`
+	Lacking []string     `json:"lacking,omitempty"` // "peer: skipped: why"
+	Summary []summary    `json:"summary,omitempty"`
+	Samples []sample     `json:"samples,omitempty"`
+	Rates   []rateResult `json:"rates,omitempty"` // with --latency
 }
 
 // newBench starts the origins. Its owner calls close.
@@ -117,6 +118,9 @@ func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scen
 		result.Samples = append(result.Samples, samples...)
 	}
 	result.Summary = summarize(names(peers), s.metrics(), result.Samples)
+	if b.opts.latency && s.rated {
+		return result, b.measureRates(ctx, &result, peers)
+	}
 	return result, nil
 }
 
@@ -144,6 +148,10 @@ func (b *bench) runRound(ctx context.Context, s scenario, peers []peer, round in
 		}
 		got.Round, got.Peer = round, peers[i].Name
 		samples = append(samples, got)
+		if s.rate > 0 {
+			fmt.Fprintf(b.progress, "%s at %.0f/s round %d %s: p99 %.0f µs\n", s.Name, s.rate, round+1, got.Peer, got.P99)
+			continue
+		}
 		fmt.Fprintf(b.progress, "%s round %d %s: %s\n", s.Name, round+1, got.Peer, got.brief(s.idle))
 	}
 	return samples, nil

@@ -33,6 +33,12 @@ type sample struct {
 	P99  float64 `json:"p99_us"`
 	P999 float64 `json:"p999_us"`
 
+	// Of a constant rate: what was asked for in a second, how late we ourselves
+	// were (p99), and how many requests have had no response.
+	Offered    float64 `json:"offered_per_second,omitempty"`
+	Lag        float64 `json:"lag_p99_us,omitempty"`
+	Unfinished int64   `json:"unfinished,omitempty"`
+
 	Accepts int64   `json:"upstream_connections"` // made while measured
 	Reuse   float64 `json:"reuse_ratio"`
 	Start   memory  `json:"memory_start_bytes"`  // before the first connection
@@ -68,6 +74,7 @@ func (s *sample) setCosts(report loadReport, used usage, busy time.Duration, cpu
 	s.Voluntary = float64(used.Voluntary) / n
 	s.Involuntary = float64(used.Involuntary) / n
 	s.P50, s.P99, s.P999 = micros(report.P50), micros(report.P99), micros(report.P999)
+	s.Offered, s.Lag, s.Unfinished = report.Offered, micros(report.Lag), report.Unfinished
 }
 
 // brief is the line of progress for a sample.

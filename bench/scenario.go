@@ -26,21 +26,24 @@ type scenario struct {
 	streams  int   // HTTP/2: requests at a time on each connection, by h2load
 	idle     bool  // measure memory of idle connections instead of CPU
 
+	rated bool    // with --latency also at constant rates
+	rate  float64 // requests a second of an open loop; 0 means a closed one
+
 	optional  bool // runs only if named by --scenario
 	maxRounds int  // 0 means as many as --rounds says
 }
 
 var scenarios = []scenario{
-	{Name: "h1-64-100B", What: "GET, 64 kept connections, 100 byte response", conns: 64, response: 100},
+	{Name: "h1-64-100B", What: "GET, 64 kept connections, 100 byte response", conns: 64, response: 100, rated: true},
 	{Name: "h1-512-100B", What: "GET, 512 kept connections, 100 byte response", conns: 512, response: 100},
 	{Name: "h1-64-4KiB", What: "GET, 64 kept connections, 4 KiB response", conns: 64, response: 4 << 10},
 	{Name: "h1-post-64", What: "POST of 1 KiB, 64 kept connections, 100 byte response", conns: 64, post: 1 << 10, response: 100},
 	{Name: "body-1MiB", What: "GET, 8 kept connections, 1 MiB response", conns: 8, response: 1 << 20},
 	{Name: "body-100MiB", What: "GET, 2 kept connections, 100 MiB response", conns: 2, response: 100 << 20, optional: true},
 	{Name: "new-conn-64", What: "GET, a new connection for each request, 64 at a time, 100 byte response", conns: 64, response: 100, newConn: true, optional: true},
-	{Name: "tls-h1-64", What: "GET over TLS 1.3, 64 kept connections, 100 byte response", conns: 64, response: 100, tls: true},
+	{Name: "tls-h1-64", What: "GET over TLS 1.3, 64 kept connections, 100 byte response", conns: 64, response: 100, tls: true, rated: true},
 	{Name: "tls-handshake", What: "GET, a new connection and full TLS 1.3 handshake for each request, 16 at a time, 100 byte response", conns: 16, response: 100, tls: true, newConn: true},
-	{Name: "h2-16x32", What: "GET over HTTP/2 and TLS 1.3, 16 connections of 32 streams, 100 byte response", conns: 16, response: 100, tls: true, h2: true, streams: 32},
+	{Name: "h2-16x32", What: "GET over HTTP/2 and TLS 1.3, 16 connections of 32 streams, 100 byte response", conns: 16, response: 100, tls: true, h2: true, streams: 32, rated: true},
 	{Name: "h2c-16x32", What: "GET over HTTP/2 without TLS, 16 connections of 32 streams, 100 byte response", conns: 16, response: 100, h2: true, streams: 32},
 	{Name: "idle-10000", What: "memory of 10,000 idle connections after one GET on each", conns: 10_000, response: 100, idle: true, maxRounds: 1},
 	{Name: "idle-tls-10000", What: "memory of 10,000 idle TLS connections after one GET on each", conns: 10_000, response: 100, tls: true, idle: true, maxRounds: 1},
