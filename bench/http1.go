@@ -111,9 +111,11 @@ type originRequest struct {
 type requestKind uint8
 
 const (
-	bodyRequest  requestKind = iota // answer with a body
-	checkRequest                    // the same, and check the body of the request
-	echoRequest                     // answer with the head of the request
+	bodyRequest   requestKind = iota // answer with a body
+	checkRequest                     // the same, and check the body of the request
+	delayRequest                     // answer with a body after a while
+	echoRequest                      // answer with the head of the request
+	socketRequest                    // become a WebSocket
 )
 
 // consumeRequest reads the head at the start of b. It returns the number of
@@ -142,11 +144,13 @@ func consumeRequest(b []byte) (req originRequest, n int, err error) {
 
 // parseTarget returns what a target asks for.
 func parseTarget(target []byte) (req originRequest, err error) {
-	if string(target) == echoTarget {
-		req.kind = echoRequest
-		return req, nil
+	switch string(target) {
+	case echoTarget:
+		return originRequest{kind: echoRequest}, nil
+	case webSocketTarget:
+		return originRequest{kind: socketRequest}, nil
 	}
-	for kind, prefix := range []string{bodyRequest: bodyTarget, checkRequest: checkTarget} {
+	for kind, prefix := range []string{bodyRequest: bodyTarget, checkRequest: checkTarget, delayRequest: delayTarget} {
 		if digits, ok := bytes.CutPrefix(target, []byte(prefix)); ok {
 			size, err := strconv.ParseUint(string(digits), 10, 40)
 			if err != nil {

@@ -109,6 +109,8 @@ func TestConsumeRequest(t *testing.T) {
 	}{
 		{"get", "GET /b/100 HTTP/1.1\r\nHost: a\r\n\r\nrest", originRequest{size: 100}, 32, false},
 		{"echo", "GET /echo HTTP/1.1\r\n\r\n", originRequest{kind: echoRequest}, 22, false},
+		{"delay", "GET /d/7 HTTP/1.1\r\n\r\n", originRequest{kind: delayRequest, size: 7}, 21, false},
+		{"socket", "GET /ws HTTP/1.1\r\n\r\n", originRequest{kind: socketRequest}, 20, false},
 		{"check", "GET /v/7 HTTP/1.1\r\n\r\n", originRequest{kind: checkRequest, size: 7}, 21, false},
 		{"post", "POST /b/0 HTTP/1.1\r\ncontent-length: 7\r\n\r\n", originRequest{body: 7}, 41, false},
 		{"incomplete", "GET /b/100 HTTP/1.1\r\n", originRequest{}, 0, false},

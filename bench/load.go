@@ -7,10 +7,12 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
 )
 
 // A loadJob is the first line that the load program reads.
@@ -32,9 +35,21 @@ type loadJob struct {
 	Rate     float64       `json:"rate"`     // requests a second of an open loop; 0 means a closed one
 	NewConn  bool          `json:"new_conn"` // a connection for each request
 	Idle     bool          `json:"idle"`     // one request on each connection
+	Mode     loadMode      `json:"mode"`     // what is sent, if not requests
 	Access   access        `json:"access"`   // HTTP/2 only if idle
 	Warmup   time.Duration `json:"warmup"`   // before the first answer
 }
+
+// A loadMode is a kind of load.
+type loadMode string
+
+const (
+	requestMode    loadMode = ""
+	webSocketMode  loadMode = "websocket"   // messages of Response bytes, which come back
+	grpcUnaryMode  loadMode = "grpc-unary"  // the same, each in a call of its own
+	grpcStreamMode loadMode = "grpc-stream" // the same in Streams streams on each connection
+	surviveMode    loadMode = "survive"     // at Rate; see survivor
+)
 
 // A loadReport is what the load program answers to each line it reads: to the
 // job once it is connected and warm, to loadGo once it has run, to loadCheck
@@ -53,6 +68,15 @@ type loadReport struct {
 	Lag        time.Duration `json:"lag"`        // p99 of how late we sent what could be sent
 	Unfinished int64         `json:"unfinished"` // requests without a response; they count in the latency
 
+	Full int64 `json:"full"` // handshakes without resumption, if there should be none
+
+	// Of surviveMode: requests without a complete response, the first error of
+	// them, and requests that found their kept connection closed and were sent
+	// again.
+	Failed       int64  `json:"failed"`
+	FirstFailure string `json:"first_failure"`
+	Resent       int64  `json:"resent"`
+
 	Closed int `json:"closed"` // loadCheck: connections that the proxy has closed
 }
 
@@ -70,11 +94,12 @@ const patience = 10 * time.Second
 type generator struct {
 	job   loadJob
 	conns []*client
-	open  openLoop // in the place of conns, if job.Rate is not 0
+	open  openLoop           // in the place of conns, if job.Rate is not 0
+	grpc  []*grpc.ClientConn // in the place of conns for gRPC
 
-	requests, errors atomic.Int64
-	firstError       atomic.Pointer[string]
-	latency          *histogram
+	requests, errors, full atomic.Int64
+	firstError             atomic.Pointer[string]
+	latency                *histogram
 }
 
 // runLoad is the load program: it follows a job and the lines after it until
@@ -90,6 +115,9 @@ func runLoad(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("load: read job: %w", err)
 	}
 	g.job.Request = bodyStart(g.job.Request, g.job.Body)
+	if g.job.Access.Resume {
+		g.job.Access.sessions = tls.NewLRUClientSessionCache(0)
+	}
 	defer g.close()
 	enc := json.NewEncoder(out)
 	if err := enc.Encode(g.prepare()); err != nil {
@@ -118,16 +146,17 @@ func runLoad(in io.Reader, out io.Writer) error {
 
 // prepare connects and warms up. For an idle job it does all of the work.
 func (g *generator) prepare() loadReport {
-	if g.job.Rate > 0 {
-		var err error
-		if g.open, err = newOpenLoop(&g.job); err != nil {
-			g.fail(err)
-			return g.report(0)
-		}
-		return g.run(g.job.Warmup)
-	}
-	if !g.job.NewConn {
+	var err error
+	switch {
+	case g.job.Mode == grpcUnaryMode || g.job.Mode == grpcStreamMode:
+		g.grpc, err = grpcDial(&g.job)
+	case g.job.Rate > 0:
+		g.open, err = newOpenLoop(&g.job)
+	case !g.job.NewConn:
 		g.connectAll()
+	}
+	if err != nil {
+		g.fail(err)
 	}
 	if g.job.Idle || g.errors.Load() > 0 {
 		return g.report(0)
@@ -142,7 +171,7 @@ func (g *generator) connectAll() {
 	var next atomic.Int64
 	connect := func() {
 		for i := next.Add(1) - 1; i < int64(len(g.conns)) && g.errors.Load() == 0; i = next.Add(1) - 1 {
-			conn, err := g.job.Access.dial(g.job.Addr)
+			conn, err := g.connect(int(i))
 			if err != nil {
 				g.fail(fmt.Errorf("connect: %w", err))
 				return
@@ -161,6 +190,22 @@ func (g *generator) connectAll() {
 	g.conns = slices.DeleteFunc(g.conns, func(c *client) bool { return c == nil })
 }
 
+// connect makes connection i. Each address of ours makes at most perSource of
+// them, as it has no more local ports than that for one address of the proxy.
+func (g *generator) connect(i int) (*client, error) {
+	const perSource = 20_000
+	a := g.job.Access
+	if g.job.Conns > perSource {
+		a.source = netip.AddrFrom4([4]byte{127, 0, 1, byte(1 + i/perSource)})
+	}
+	conn, err := a.dial(g.job.Addr)
+	if err == nil && g.job.Mode == webSocketMode {
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		err = openWebSocket(conn)
+	}
+	return conn, err
+}
+
 // run keeps all connections busy for d and waits until the last response is
 // complete.
 func (g *generator) run(d time.Duration) loadReport {
@@ -168,8 +213,13 @@ func (g *generator) run(d time.Duration) loadReport {
 		return g.runOpen(d)
 	}
 	g.requests.Store(0)
+	g.full.Store(0)
 	g.latency = new(histogram)
 	start := time.Now()
+	if g.grpc != nil {
+		g.runGRPC(d)
+		return g.report(time.Since(start))
+	}
 	until := start.Add(d)
 	var wg sync.WaitGroup
 	for i := range g.job.Conns {
@@ -203,6 +253,7 @@ func (g *generator) report(elapsed time.Duration) loadReport {
 		P50:      g.latency.quantile(0.50),
 		P99:      g.latency.quantile(0.99),
 		P999:     g.latency.quantile(0.999),
+		Full:     g.full.Load(),
 	}
 	if msg := g.firstError.Load(); msg != nil {
 		r.Error = *msg
@@ -214,7 +265,13 @@ func (g *generator) report(elapsed time.Duration) loadReport {
 // that is complete after until.
 func (g *generator) busy(conn *client, until time.Time) {
 	_ = conn.SetDeadline(until.Add(patience))
-	reader := newResponseReader(g.job.Response)
+	var reader interface {
+		space() []byte
+		advance(n int) (done bool, err error)
+	} = newResponseReader(g.job.Response)
+	if g.job.Mode == webSocketMode {
+		reader = newMessageReader(g.job.Response)
+	}
 	var sent time.Time
 	send := func() error {
 		sent = time.Now()
@@ -282,6 +339,9 @@ func (g *generator) freshConnection(deadline time.Time) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer conn.Close()
+	if secure, ok := conn.Conn.(*tls.Conn); ok && g.job.Access.Resume && !secure.ConnectionState().DidResume {
+		g.full.Add(1)
+	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
@@ -350,5 +410,8 @@ func (g *generator) close() {
 	}
 	if g.open != nil {
 		g.open.close()
+	}
+	for _, conn := range g.grpc {
+		_ = conn.Close()
 	}
 }

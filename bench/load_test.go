@@ -55,7 +55,7 @@ func (p *programRun) ask(line string, answer any) {
 }
 
 func startOrigins(t *testing.T) (*programRun, []string) {
-	p := runProgram(t, runOrigin)
+	p := runProgram(t, func(in io.Reader, out io.Writer) error { return runOrigin(originCount, in, out) })
 	var ready originReady
 	p.ask("", &ready)
 	if len(ready.Addrs) != originCount {

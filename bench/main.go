@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -48,7 +49,10 @@ func run(args []string) int {
 	var err error
 	switch subcommand(args) {
 	case "run-origin":
-		err = runOrigin(os.Stdin, os.Stdout)
+		var count int
+		if count, err = strconv.Atoi(strings.Join(args[1:], " ")); err == nil {
+			err = runOrigin(count, os.Stdin, os.Stdout)
+		}
 	case "run-load":
 		err = runLoad(os.Stdin, os.Stdout)
 	case "run-httputil":
@@ -274,9 +278,9 @@ func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer)
 }
 
 // raiseDescriptors raises the limit on open files, which our children inherit,
-// as far as it goes up to 65,536, and returns it.
+// as far as it goes up to 131,072, and returns it.
 func raiseDescriptors() int {
-	const enough = 1 << 16
+	const enough = 1 << 17
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0

@@ -25,18 +25,21 @@ func (b *bench) sample(ctx context.Context, s scenario, p *peer) sample {
 // measure starts a fresh process of the peer, loads it and reads the counters
 // around the measured phase.
 func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error) {
-	bound := b.opts.duration + b.opts.idleWait + time.Minute
+	bound := b.opts.duration + b.opts.idleWait + time.Minute + time.Duration(s.conns)*time.Millisecond
 	ctx, cancel := context.WithTimeoutCause(ctx, bound, errors.New("the measurement does not come to its end"))
 	defer cancel()
-	run, err := p.start(ctx, b.setup(&s), b.proxyCPUs)
+	origins, err := b.originsFor(ctx, &s)
+	if err != nil {
+		return sample{}, err
+	}
+	set := b.setup(&s)
+	set.origins = origins.addresses(s.upstream)
+	run, err := p.start(ctx, set, b.proxyCPUs)
 	if err != nil {
 		return sample{}, err
 	}
 	defer run.close()
-	if _, err := b.verify(ctx, s.access(), run.addr); err != nil {
-		return sample{}, err
-	}
-	if err := verifyBodies(&s, run.addr); err != nil {
+	if err := verifyScenario(ctx, &s, run, origins); err != nil {
 		return sample{}, err
 	}
 	load, err := startHelper("run-load", b.loadCPUs)
@@ -44,11 +47,11 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 		return sample{}, err
 	}
 	defer load.close()
-	m := measurement{bench: b, tree: run.tree, load: load}
-	if s.streams > 0 && s.rate == 0 {
+	m := measurement{bench: b, scenario: s, origins: origins, peer: p, run: run, load: load}
+	if s.closedLoopH2() {
 		m.h2load = &h2load{program: b.h2load, url: s.access().scheme() + "://" + run.addr + s.target(), s: s, cpus: b.loadCPUs}
 	}
-	if m.out.Start, err = m.tree.memory(); err != nil {
+	if m.out.Start, err = m.run.tree.memory(); err != nil {
 		return sample{}, err
 	}
 	if err := m.connect(ctx, b.job(s, run.addr)); err != nil || m.out.Errors > 0 {
@@ -62,6 +65,18 @@ func (b *bench) measure(ctx context.Context, s scenario, p *peer) (sample, error
 	return m.out, err
 }
 
+// verifyScenario checks that the proxy does the work of s, before it is
+// measured.
+func verifyScenario(ctx context.Context, s *scenario, run *running, origins *originSet) error {
+	if !s.echoes() {
+		return nil // the load itself fails if nothing works
+	}
+	if _, err := origins.verify(ctx, s.access(), run.addr, len(run.set.origins)); err != nil {
+		return err
+	}
+	return verifyBodies(s, run.addr)
+}
+
 // job returns what the load program is to do.
 func (b *bench) job(s scenario, addr string) loadJob {
 	return loadJob{
@@ -73,6 +88,7 @@ func (b *bench) job(s scenario, addr string) loadJob {
 		Target:   s.target(),
 		Streams:  s.streams,
 		Rate:     s.rate,
+		Mode:     s.mode,
 		NewConn:  s.newConn,
 		Idle:     s.idle,
 		Access:   s.access(),
@@ -83,8 +99,11 @@ func (b *bench) job(s scenario, addr string) loadJob {
 // A measurement is one in progress.
 type measurement struct {
 	*bench
-	tree *procTree // of the peer
-	load *helper
+	scenario scenario
+	origins  *originSet
+	peer     *peer
+	run      *running
+	load     *helper
 
 	h2load *h2load    // loads in the place of load, if not nil
 	warm   loadReport // of h2load
@@ -119,10 +138,10 @@ type reading struct {
 }
 
 func (m *measurement) read(ctx context.Context) (r reading, err error) {
-	if err := m.origin.ask(ctx, "stats", &r.origin); err != nil {
+	if r.origin, err = m.origins.stats(ctx); err != nil {
 		return r, err
 	}
-	if r.usage, err = m.tree.usage(); err != nil {
+	if r.usage, err = m.run.tree.usage(); err != nil {
 		return r, err
 	}
 	r.busy, err = readBusy(m.proxyCPUs)
@@ -135,7 +154,7 @@ func (m *measurement) busy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := m.run(ctx, m.opts.duration)
+	report, err := m.loadFor(ctx, m.opts.duration)
 	if err != nil {
 		return err
 	}
@@ -147,6 +166,9 @@ func (m *measurement) busy(ctx context.Context) error {
 	if report.Requests == 0 {
 		return fmt.Errorf("no request was completed; %d errors, first: %s", report.Errors, report.Error)
 	}
+	if m.scenario.resume && report.Full > report.Requests/100 {
+		return fmt.Errorf("%d of %d TLS handshakes resumed no session", report.Full, report.Requests)
+	}
 	used := after.usage.sub(before.usage)
 	if used.CPU <= 0 {
 		return errors.New("the proxy's CPU clock did not move")
@@ -154,16 +176,19 @@ func (m *measurement) busy(ctx context.Context) error {
 	m.out.setCosts(report, used, after.busy-before.busy, len(m.proxyCPUs))
 	m.out.Accepts = after.origin.Accepts - before.origin.Accepts
 	m.out.Reuse = 1 - float64(m.out.Accepts)/float64(report.Requests)
-	if m.out.Loaded, err = m.tree.memory(); err != nil || m.out.Errors > 0 || m.opts.quick || report.Offered > 0 {
+	if m.out.Loaded, err = m.run.tree.memory(); err != nil || m.out.Errors > 0 || m.opts.quick || m.scenario.rate > 0 {
 		return err
 	}
 	return m.countCalls(ctx)
 }
 
-// run loads the proxy for d.
-func (m *measurement) run(ctx context.Context, d time.Duration) (report loadReport, err error) {
+// loadFor loads the proxy for d.
+func (m *measurement) loadFor(ctx context.Context, d time.Duration) (report loadReport, err error) {
 	if m.h2load != nil {
 		return m.h2load.during(ctx, d, m.warm)
+	}
+	if m.scenario.event != noEvent {
+		return m.loadWithEvents(ctx, d)
 	}
 	err = m.load.ask(ctx, loadGo+" "+d.String(), &report)
 	return report, err
@@ -175,12 +200,12 @@ const callsTime = 250 * time.Millisecond
 // countCalls loads the proxy once more, to count its system calls. It notes why
 // if that cannot be done here.
 func (m *measurement) countCalls(ctx context.Context) error {
-	counter, err := countCalls(ctx, m.tree.pids(), m.loadCPUs)
+	counter, err := countCalls(ctx, m.run.tree.pids(), m.loadCPUs)
 	if err != nil {
 		m.noCalls = err
 		return nil
 	}
-	report, err := m.run(ctx, callsTime)
+	report, err := m.loadFor(ctx, callsTime)
 	calls, countErr := counter.stop()
 	if err := errors.Join(err, countErr); err != nil {
 		return err
@@ -195,7 +220,7 @@ func (m *measurement) countCalls(ctx context.Context) error {
 // idle reads the memory of a proxy with idle connections, at once and after a
 // wait, and checks that the connections are still there.
 func (m *measurement) idle(ctx context.Context) (err error) {
-	if m.out.Loaded, err = m.tree.memory(); err != nil {
+	if m.out.Loaded, err = m.run.tree.memory(); err != nil {
 		return err
 	}
 	select {
@@ -203,7 +228,7 @@ func (m *measurement) idle(ctx context.Context) (err error) {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if m.out.Waited, err = m.tree.memory(); err != nil {
+	if m.out.Waited, err = m.run.tree.memory(); err != nil {
 		return err
 	}
 	var report loadReport

@@ -22,6 +22,7 @@ const (
 	busyKey      = "busy"
 	p99Key       = "p99_us"
 	reuseKey     = "reuse"
+	lostKey      = "lost"
 	waitedKey    = "kib_per_conn_waited"
 )
 
@@ -50,6 +51,18 @@ func busyMetrics(s *scenario) []metric {
 	}...)
 }
 
+// eventMetrics are the columns of scenarios in which something happens.
+var eventMetrics = []metric{
+	{lostKey, "lost", func(x sample) float64 { return float64(x.LostRequests) }, decimals(0)},
+	{"resent", "sent again", func(x sample) float64 { return float64(x.ResentRequests) }, decimals(0)},
+	{"requests", "requests", func(x sample) float64 { return float64(x.Requests) }, decimals(0)},
+	{cpuKey, "CPU µs/req", cpuMicros, decimals(1)},
+	{"p50_us", "p50 µs", func(x sample) float64 { return x.P50 }, decimals(0)},
+	{p99Key, "p99", func(x sample) float64 { return x.P99 }, decimals(0)},
+	{"p999_us", "p99.9", func(x sample) float64 { return x.P999 }, decimals(0)},
+	{"loaded_mib", "MiB after", func(x sample) float64 { return mebi(x.Loaded.Used) }, decimals(1)},
+}
+
 // bodyBytes is the size from which on CPU per byte is of interest.
 const bodyBytes = 64 << 10
 
@@ -70,8 +83,11 @@ func idleMetrics(s *scenario) []metric {
 
 // metrics returns what s measures.
 func (s *scenario) metrics() []metric {
-	if s.idle {
+	switch {
+	case s.idle:
 		return idleMetrics(s)
+	case s.event != noEvent:
+		return eventMetrics
 	}
 	return busyMetrics(s)
 }

@@ -26,6 +26,8 @@ type openLoop interface {
 // newOpenLoop returns an open loop for job, connected.
 func newOpenLoop(job *loadJob) (openLoop, error) {
 	switch {
+	case job.Mode == surviveMode:
+		return newSurvivor(job), nil
 	case job.Access.H2:
 		return newStreamLoop(job)
 	case job.Access.TLS:
@@ -39,7 +41,7 @@ func openReport(loop openLoop, rate float64, d time.Duration) (loadReport, error
 	record := new(openRecord)
 	s := newSchedule(rate, d)
 	err := loop.run(s, record)
-	return loadReport{
+	report := loadReport{
 		Requests:   record.done.Load(),
 		Elapsed:    max(s.now(), d),
 		P50:        record.latency.quantile(0.50),
@@ -48,7 +50,14 @@ func openReport(loop openLoop, rate float64, d time.Duration) (loadReport, error
 		Offered:    float64(s.n) / d.Seconds(),
 		Lag:        record.lag.quantile(0.99),
 		Unfinished: record.unfinished.Load(),
-	}, err
+	}
+	if v, ok := loop.(*survivor); ok {
+		report.Failed, report.Resent = v.failed.Load(), v.resent.Load()
+		if msg := v.firstError.Load(); msg != nil {
+			report.FirstFailure = *msg
+		}
+	}
+	return report, err
 }
 
 // An eventLoop is the open loop for HTTP/1.1 without TLS. It is one thread that

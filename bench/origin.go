@@ -32,36 +32,57 @@ const bodyTarget = "/b/"
 // 400 unless the bytes of the request's body are right.
 const checkTarget = "/v/"
 
-// originReady is the first line that the origin program prints.
+// delayTarget starts the targets that an origin answers as /b/, originDelay
+// later.
+const delayTarget = "/d/"
+
+const originDelay = 100 * time.Millisecond
+
+// originReady is the first line that the origin program prints: addresses.
 type originReady struct {
-	Addrs []string `json:"addrs"`
+	Addrs []string `json:"addrs"` // of HTTP/1.1
+	H2    []string `json:"h2"`    // of HTTP/2 without TLS
+	GRPC  []string `json:"grpc"`  // of gRPC without TLS
 }
 
 // originStats is what the origin program prints for each line it reads.
 type originStats struct {
 	Accepts  int64 `json:"accepts"`  // connections accepted so far
-	Requests int64 `json:"requests"` // requests answered so far
+	Requests int64 `json:"requests"` // requests or messages answered so far
 }
 
-// An origin is a program with originCount listeners that answers GET /b/N with
-// N bytes as cheaply as it can.
+// An origin is a program with several listeners that answers GET /b/N with N
+// bytes as cheaply as it can.
 type origin struct {
 	accepts, requests atomic.Int64
 	starts            sync.Map // int64 size to []byte, as of bodyStart
 }
 
-// runOrigin is the origin program: it serves until in ends.
-func runOrigin(in io.Reader, out io.Writer) error {
+// runOrigin is the origin program, with count listeners for HTTP/1.1 and
+// originCount for each of the others: it serves until in ends.
+func runOrigin(count int, in io.Reader, out io.Writer) error {
 	o := new(origin)
 	var ready originReady
-	for range originCount {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return fmt.Errorf("listen as origin: %w", err)
+	server := o.grpcServer()
+	defer server.Stop()
+	for _, kind := range []struct {
+		count int
+		addrs *[]string
+		serve func(net.Listener)
+	}{
+		{count, &ready.Addrs, func(ln net.Listener) { o.accept(ln, o.serve) }},
+		{originCount, &ready.H2, func(ln net.Listener) { o.accept(ln, o.serveH2) }},
+		{originCount, &ready.GRPC, func(ln net.Listener) { _ = server.Serve(countedListener{ln, &o.accepts}) }},
+	} {
+		for i := range kind.count {
+			ln, err := listenAsOrigin(i)
+			if err != nil {
+				return err
+			}
+			defer ln.Close() // ends serve
+			*kind.addrs = append(*kind.addrs, ln.Addr().String())
+			go kind.serve(ln)
 		}
-		defer ln.Close() // ends accept
-		ready.Addrs = append(ready.Addrs, ln.Addr().String())
-		go o.accept(ln)
 	}
 	enc := json.NewEncoder(out)
 	if err := enc.Encode(ready); err != nil {
@@ -75,15 +96,26 @@ func runOrigin(in io.Reader, out io.Writer) error {
 	return nil
 }
 
+// listenAsOrigin returns the listener of origin i. Some share an address of the
+// loopback network, each with its own port, so that none runs out of ports.
+func listenAsOrigin(i int) (net.Listener, error) {
+	const each = 1000
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.%d.1:0", i/each))
+	if err != nil {
+		return nil, fmt.Errorf("listen as origin: %w", err)
+	}
+	return ln, nil
+}
+
 // accept serves connections of ln until it is closed.
-func (o *origin) accept(ln net.Listener) {
+func (o *origin) accept(ln net.Listener, serve func(*net.TCPConn)) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
 			return
 		}
 		o.accepts.Add(1)
-		go o.serve(conn.(*net.TCPConn)) // ends with its connection
+		go serve(conn.(*net.TCPConn)) // ends with its connection
 	}
 }
 
@@ -107,6 +139,7 @@ type originConn struct {
 	left    int64 // bytes of its body still to come
 	checker bodyChecker
 	wrong   error // what checker has found
+	socket  bool  // a WebSocket
 }
 
 func (c *originConn) space() []byte { return c.buf[c.have:] }
@@ -115,7 +148,11 @@ func (c *originConn) space() []byte { return c.buf[c.have:] }
 func (c *originConn) take(n int) (bool, error) {
 	c.have += n
 	for {
-		used, err := c.advance(c.buf[:c.have])
+		step := c.advance
+		if c.socket {
+			step = c.echoMessages
+		}
+		used, err := step(c.buf[:c.have])
 		if err != nil {
 			return false, err
 		}
@@ -165,6 +202,14 @@ func (c *originConn) answer() error {
 	case echoRequest:
 		_, err := c.conn.Write(append(c.responseHead(c.conn, int64(len(c.head))), c.head...))
 		return err
+	case socketRequest:
+		c.socket = true
+		_, err := c.conn.Write(webSocketResponse())
+		return err
+	case delayRequest:
+		size := c.req.size
+		time.AfterFunc(originDelay, func() { _ = c.respond(c.conn, size) }) // its error is the connection's
+		return nil
 	case checkRequest:
 		if c.wrong != nil {
 			_, err := io.WriteString(c.conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")

@@ -153,9 +153,9 @@ type helper struct {
 	dec *json.Decoder
 }
 
-// startHelper runs this program with the given subcommand on cpus.
-func startHelper(subcommand string, cpus []int) (*helper, error) {
-	cmd, err := selfCommand(subcommand, len(cpus))
+// startHelper runs this program with the given subcommand and arguments on cpus.
+func startHelper(subcommand string, cpus []int, args ...string) (*helper, error) {
+	cmd, err := selfCommand(subcommand, len(cpus), args...)
 	if err != nil {
 		return nil, err
 	}

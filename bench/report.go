@@ -120,7 +120,7 @@ func (r *report) printIntro(w io.Writer, b *bench) {
 		fmt.Fprintf(w, "%-8s %s %s\n", head, p.Name, p.Version)
 	}
 	fmt.Fprintf(w, "method   proxy on CPU %s, load and %d origins on CPU %s; %d rounds of %v, every round all peers in another order\n",
-		numbers(b.proxyCPUs), len(b.origins), numbers(b.loadCPUs), r.Rounds, b.opts.duration)
+		numbers(b.proxyCPUs), originCount, numbers(b.loadCPUs), r.Rounds, b.opts.duration)
 	fmt.Fprintln(w, "         CPU is user and system time of the proxy's processes, closed loop; (min–max) over rounds")
 	if len(b.proxyCPUs)+len(b.loadCPUs) > m.CPUs {
 		fmt.Fprintln(w, "         proxy, load and origins share CPUs: latency and requests/s mean little")
@@ -239,6 +239,9 @@ func printFailures(w io.Writer, summaries []summary, samples []sample) {
 		}
 	}
 	for _, sample := range samples {
+		if sample.LostRequests > 0 {
+			fmt.Fprintf(w, "  %s, round %d: %d requests lost, first: %s\n", sample.Peer, sample.Round+1, sample.LostRequests, sample.FirstLost)
+		}
 		if sample.failed() {
 			fmt.Fprintf(w, "  %s, round %d: %d errors, first: %s\n", sample.Peer, sample.Round+1, sample.Errors, sample.Error)
 		}

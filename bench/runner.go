@@ -20,8 +20,8 @@ type bench struct {
 	dir       string // for files of the peers
 	proxyCPUs []int
 	loadCPUs  []int // of load generator and origins
-	origin    *helper
-	origins   []string // addresses
+	origin    *originSet
+	many      *originSet // of the scenario with many backends; nil before
 	certs     certificates
 	h2load    string    // program; "" if it is not installed
 	progress  io.Writer // a line for each measurement
@@ -58,22 +58,19 @@ func newBench(ctx context.Context, opts options, dir string, progress io.Writer)
 	if program, err := findProgram(h2loadName); err == nil {
 		b.h2load = program
 	}
-	if b.origin, err = startHelper("run-origin", b.loadCPUs); err != nil {
+	if b.origin, err = newOriginSet(ctx, originCount, b.loadCPUs); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the origins do not start"))
-	defer cancel()
-	var ready originReady
-	if err := b.origin.ask(ctx, "", &ready); err != nil {
-		b.close()
-		return nil, err
-	}
-	b.origins = ready.Addrs
 	return b, nil
 }
 
 // close ends the origins.
-func (b *bench) close() { b.origin.close() }
+func (b *bench) close() {
+	b.origin.close()
+	if b.many != nil {
+		b.many.close()
+	}
+}
 
 // splitCPUs gives the last cores CPUs to the proxy, as interrupts prefer the
 // first, and the others to load and origins. If none is left they share.
@@ -88,8 +85,8 @@ func splitCPUs(cpus []int, cores int) (proxy, load []int) {
 // setup returns what all peers have in common in a scenario.
 func (b *bench) setup(s *scenario) setup {
 	return setup{
-		dir: b.dir, origins: b.origins, cores: b.opts.cores, conns: s.conns * max(1, s.streams), descriptors: b.opts.descriptors,
-		body:   max(s.response, int64(s.post)),
+		dir: b.dir, cores: b.opts.cores, conns: s.conns * max(1, s.streams), descriptors: b.opts.descriptors,
+		body: max(s.response, s.post), upstream: s.upstream, event: s.event, log: s.log,
 		access: s.access(), certs: b.certs,
 	}
 }
@@ -97,11 +94,11 @@ func (b *bench) setup(s *scenario) setup {
 // runScenario measures all peers in each round.
 func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scenarioResult, error) {
 	result := scenarioResult{scenario: s}
-	if need := s.conns + 4096; b.opts.descriptors < need {
+	if need := s.conns + 2*s.backends + 4096; b.opts.descriptors < need {
 		result.Skipped = fmt.Sprintf("needs %d file descriptors, but the limit is %d", need, b.opts.descriptors)
 		return result, nil
 	}
-	if s.streams > 0 && b.h2load == "" {
+	if s.closedLoopH2() && b.h2load == "" {
 		result.Skipped = "needs h2load, which is not installed"
 		return result, nil
 	}
@@ -148,7 +145,7 @@ func (b *bench) runRound(ctx context.Context, s scenario, peers []peer, round in
 		}
 		got.Round, got.Peer = round, peers[i].Name
 		samples = append(samples, got)
-		if s.rate > 0 {
+		if s.rate > 0 && s.event == noEvent {
 			fmt.Fprintf(b.progress, "%s at %.0f/s round %d %s: p99 %.0f µs\n", s.Name, s.rate, round+1, got.Peer, got.P99)
 			continue
 		}

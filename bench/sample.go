@@ -39,6 +39,13 @@ type sample struct {
 	Lag        float64 `json:"lag_p99_us,omitempty"`
 	Unfinished int64   `json:"unfinished,omitempty"`
 
+	// Of reloads and upgrades: requests without a complete response, the first
+	// error of them, and requests that found their kept connection closed and
+	// were sent again.
+	LostRequests   int64  `json:"lost_requests,omitempty"`
+	FirstLost      string `json:"first_lost,omitempty"`
+	ResentRequests int64  `json:"resent_requests,omitempty"`
+
 	Accepts int64   `json:"upstream_connections"` // made while measured
 	Reuse   float64 `json:"reuse_ratio"`
 	Start   memory  `json:"memory_start_bytes"`  // before the first connection
@@ -74,6 +81,7 @@ func (s *sample) setCosts(report loadReport, used usage, busy time.Duration, cpu
 	s.Voluntary = float64(used.Voluntary) / n
 	s.Involuntary = float64(used.Involuntary) / n
 	s.P50, s.P99, s.P999 = micros(report.P50), micros(report.P99), micros(report.P999)
+	s.LostRequests, s.ResentRequests, s.FirstLost = report.Failed, report.Resent, report.FirstFailure
 	s.Offered, s.Lag, s.Unfinished = report.Offered, micros(report.Lag), report.Unfinished
 }
 

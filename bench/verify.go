@@ -77,20 +77,19 @@ func (p *peer) note(a access, differs []string, err error) {
 // verifyPeer starts p once and verifies it.
 func (b *bench) verifyPeer(ctx context.Context, p *peer, a access) (differs []string, err error) {
 	set := b.setup(&scenario{conns: 1})
-	set.access = a
+	set.access, set.origins = a, b.origin.Addrs
 	run, err := p.start(ctx, set, b.proxyCPUs)
 	if err != nil {
 		return nil, err
 	}
 	defer run.close()
-	return b.verify(ctx, a, run.addr)
+	return b.origin.verify(ctx, a, run.addr, originCount)
 }
 
-// verify verifies the running proxy at addr.
-func (b *bench) verify(ctx context.Context, a access, addr string) (differs []string, err error) {
-	return verify(a, addr, len(b.origins), func() (int64, error) {
-		var stats originStats
-		err := b.origin.ask(ctx, "stats", &stats)
+// verify verifies the running proxy at addr, which has count of the origins.
+func (o *originSet) verify(ctx context.Context, a access, addr string, count int) (differs []string, err error) {
+	return verify(a, addr, count, func() (int64, error) {
+		stats, err := o.stats(ctx)
 		return stats.Accepts, err
 	})
 }
