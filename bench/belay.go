@@ -211,7 +211,7 @@ func belayArgs(set setup) []string {
 		args = append(args, "--access-log", set.logFile())
 	}
 	if set.event != noEvent {
-		args = append(args, "--conf", belayConf(set))
+		args = append(args, "--daemon", "--conf", belayConf(set)) // only then is there a pid file
 	}
 	return append(args, "--host", hostWanted, "--health-check=false")
 }

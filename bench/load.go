@@ -87,7 +87,7 @@ const (
 )
 
 // patience bounds how long a response may take beyond the end of a phase.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // A generator keeps job.Conns connections busy, each with one request at a
 // time: the next is sent when the response to the last is complete.

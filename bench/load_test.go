@@ -55,13 +55,19 @@ func (p *programRun) ask(line string, answer any) {
 }
 
 func startOrigins(t *testing.T) (*programRun, []string) {
+	p, ready := startReadyOrigins(t)
+	return p, ready.Addrs
+}
+
+// startReadyOrigins starts the origin program and returns all of its addresses.
+func startReadyOrigins(t *testing.T) (*programRun, originReady) {
 	p := runProgram(t, func(in io.Reader, out io.Writer) error { return runOrigin(originCount, in, out) })
 	var ready originReady
 	p.ask("", &ready)
-	if len(ready.Addrs) != originCount {
-		t.Fatalf("%d origins, want %d", len(ready.Addrs), originCount)
+	if len(ready.Addrs) != originCount || len(ready.H2) != originCount || len(ready.GRPC) != originCount {
+		t.Fatalf("origins %+v, want %d of each kind", ready, originCount)
 	}
-	return p, ready.Addrs
+	return p, ready
 }
 
 // The load program against an origin, with no proxy between.

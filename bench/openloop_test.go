@@ -64,7 +64,7 @@ func TestOpenLoopCountsStalls(t *testing.T) {
 					gate.Unlock()
 				})
 				gate.RLock() // all others wait as well
-				gate.RUnlock()
+				defer gate.RUnlock()
 			})
 			loop, err := newOpenLoop(job)
 			if err != nil {

@@ -197,14 +197,15 @@ func (c *originConn) advance(b []byte) (used int, err error) {
 
 // answer sends the response to a request that is complete.
 func (c *originConn) answer() error {
+	if c.req.kind == socketRequest { // its messages count, not the handshake
+		c.socket = true
+		_, err := c.conn.Write(webSocketResponse())
+		return err
+	}
 	c.requests.Add(1)
 	switch c.req.kind {
 	case echoRequest:
 		_, err := c.conn.Write(append(c.responseHead(c.conn, int64(len(c.head))), c.head...))
-		return err
-	case socketRequest:
-		c.socket = true
-		_, err := c.conn.Write(webSocketResponse())
 		return err
 	case delayRequest:
 		size := c.req.size
