@@ -124,5 +124,5 @@ func haproxyBind(set setup) string {
 // for each of maxconn and keeps no idle connection to a server while more than
 // a quarter of them are in use.
 func haproxyMaxconn(set setup) int {
-	return max(set.conns+64, min(8*set.conns+4096, set.descriptors/2-256))
+	return max(set.conns+64, min(8*(set.conns+len(set.origins))+4096, set.descriptors/2-256))
 }

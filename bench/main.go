@@ -23,18 +23,20 @@ import (
 
 // options are what the command line says.
 type options struct {
-	scenarios []string // globs; none means those that are not optional
-	peers     []string // globs; none means all
-	belays    []string // other binaries, as for otherBelay
-	rounds    int
-	duration  time.Duration // of the measured phase
-	idleWait  time.Duration // before memory is read again
-	cores     int           // for the proxy
-	quick     bool
-	latency   bool   // also at constant rates
-	json      string // file, "" for none
-	record    string // file, "" for none
-	pgo       string // file, "" for none
+	scenarios  []string // globs; none means those that are not optional
+	noScenario bool     // in spite of that: --growth alone
+	peers      []string // globs; none means all
+	belays     []string // other binaries, as for otherBelay
+	rounds     int
+	duration   time.Duration // of the measured phase
+	idleWait   time.Duration // before memory is read again
+	cores      int           // for the proxy
+	quick      bool
+	latency    bool   // also at constant rates
+	growth     bool   // how cost grows
+	json       string // file, "" for none
+	record     string // file, "" for none
+	pgo        string // file, "" for none
 
 	descriptors int // limit on open files, not from the command line
 }
@@ -111,6 +113,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.IntVar(&opts.cores, "cores", 1, "`number` of CPUs, and of threads, for the proxy")
 	flags.BoolVar(&opts.quick, "quick", false, "rounds of 400ms of "+quickScenario+" for nginx and belay, unless other flags say so, and compare with recorded.json")
 	flags.BoolVar(&opts.latency, "latency", false, "also measure latency at constant rates; so does a run without --scenario and --quick")
+	flags.BoolVar(&opts.growth, "growth", false, "measure how cost grows with connections, backends, fields and bodies, by default of "+strings.Join(growthPeers, ", ")+"; scenarios only if --scenario names them")
 	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
 	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
 	flags.StringVar(&opts.pgo, "pgo", "", "compare nothing: profile belay in a mix of scenarios and write that to this `file`")
@@ -127,6 +130,12 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if opts.quick {
 		opts.shorten(set)
+	}
+	if opts.growth && !set["scenario"] {
+		opts.noScenario = true
+		if !set["peers"] {
+			opts.peers = growthPeers
+		}
 	}
 	if !set["scenario"] && !set["latency"] && !opts.quick {
 		opts.latency = true
@@ -203,6 +212,9 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if opts.noScenario {
+		chosen = nil
+	}
 	opts.descriptors = raiseDescriptors()
 	dir, err := os.MkdirTemp("", "belay-bench-")
 	if err != nil {
@@ -251,13 +263,38 @@ func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []sce
 			fmt.Fprintf(w, "  calls/req: not counted: %v\n", b.noCalls)
 		}
 		r.Scenarios = append(r.Scenarios, result)
-		if file := b.opts.json; file != "" {
-			if err := r.writeJSON(filepath.Clean(file)); err != nil {
-				return err
-			}
+		if err := b.save(r); err != nil {
+			return err
+		}
+	}
+	if b.opts.growth {
+		return b.runGrowths(ctx, w, r, peers)
+	}
+	return nil
+}
+
+// runGrowths measures and prints how cost grows.
+func (b *bench) runGrowths(ctx context.Context, w io.Writer, r *report, peers []peer) error {
+	for _, g := range growths {
+		result, err := b.measureGrowth(ctx, g, peers)
+		if err != nil {
+			return err
+		}
+		result.print(w)
+		r.Growths = append(r.Growths, result)
+		if err := b.save(r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// save writes what has been measured so far to the file of --json, if any.
+func (b *bench) save(r *report) error {
+	if b.opts.json == "" {
+		return nil
+	}
+	return r.writeJSON(filepath.Clean(b.opts.json))
 }
 
 // finish fails if anything failed, writes the record that was asked for, and

@@ -22,6 +22,7 @@ const (
 	busyKey      = "busy"
 	p99Key       = "p99_us"
 	reuseKey     = "reuse"
+	memoryKey    = "memory_more_mib"
 	lostKey      = "lost"
 	waitedKey    = "kib_per_conn_waited"
 )

@@ -27,6 +27,7 @@ type report struct {
 	Duration  float64          `json:"duration_seconds"`
 	Peers     []peer           `json:"peers"`
 	Scenarios []scenarioResult `json:"scenarios"`
+	Growths   []growthResult   `json:"growths,omitempty"`
 }
 
 // A machine says where a report comes from.
@@ -80,6 +81,9 @@ func (r *report) failure() error {
 	}
 	for i := range r.Scenarios {
 		errs = append(errs, r.Scenarios[i].failure())
+	}
+	for i := range r.Growths {
+		errs = append(errs, r.Growths[i].failure()...)
 	}
 	return errors.Join(errs...)
 }

@@ -94,8 +94,7 @@ func (b *bench) setup(s *scenario) setup {
 // runScenario measures all peers in each round.
 func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scenarioResult, error) {
 	result := scenarioResult{scenario: s}
-	if need := s.conns + 2*s.backends + 4096; b.opts.descriptors < need {
-		result.Skipped = fmt.Sprintf("needs %d file descriptors, but the limit is %d", need, b.opts.descriptors)
+	if result.Skipped = b.short(&s); result.Skipped != "" {
 		return result, nil
 	}
 	if s.closedLoopH2() && b.h2load == "" {
@@ -119,6 +118,14 @@ func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scen
 		return result, b.measureRates(ctx, &result, peers)
 	}
 	return result, nil
+}
+
+// short returns what is missing here for s, "" if nothing is.
+func (b *bench) short(s *scenario) string {
+	if need := s.conns + 2*s.backends + 4096; b.opts.descriptors < need {
+		return fmt.Sprintf("needs %d file descriptors, but the limit is %d", need, b.opts.descriptors)
+	}
+	return ""
 }
 
 // able returns those of peers that can run the scenario, and notes the others.

@@ -34,6 +34,8 @@ type scenario struct {
 	log      bool     // the proxy writes an access log
 	event    event    // what happens meanwhile
 
+	fields, fieldBytes int // more fields in each request, and the bytes of each value
+
 	rated bool    // with --latency also at constant rates
 	rate  float64 // requests a second of an open loop; 0 means a closed one
 
@@ -159,7 +161,19 @@ func (s *scenario) request() []byte {
 	case s.h2:
 		return h2Request(s.target(), s.access().scheme())
 	}
-	return buildRequest(s.target(), connection, s.post)
+	return s.addFields(buildRequest(s.target(), connection, s.post))
+}
+
+// addFields returns head with the fields that s has beyond the usual ones.
+func (s *scenario) addFields(head []byte) []byte {
+	if s.fields == 0 {
+		return head
+	}
+	head = head[:len(head)-2]
+	for i := range s.fields {
+		head = fmt.Appendf(head, "X-Field-%d: %s\r\n", i+1, filler[:s.fieldBytes])
+	}
+	return append(head, "\r\n"...)
 }
 
 // target returns what every request asks for.
