@@ -35,6 +35,8 @@ type options struct {
 	latency    bool   // also at constant rates
 	growth     bool   // how cost grows
 	json       string // file, "" for none
+	markdown   string // file, "" for none
+	svg        string // directory, "" for none
 	record     string // file, "" for none
 	pgo        string // file, "" for none
 
@@ -113,8 +115,11 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.IntVar(&opts.cores, "cores", 1, "`number` of CPUs, and of threads, for the proxy")
 	flags.BoolVar(&opts.quick, "quick", false, "rounds of 400ms of "+quickScenario+" for nginx and belay, unless other flags say so, and compare with recorded.json")
 	flags.BoolVar(&opts.latency, "latency", false, "also measure latency at constant rates; so does a run without --scenario and --quick")
+	all := flags.Bool("all", false, "scenarios, --latency and --growth")
 	flags.BoolVar(&opts.growth, "growth", false, "measure how cost grows with connections, backends, fields and bodies, by default of "+strings.Join(growthPeers, ", ")+"; scenarios only if --scenario names them")
 	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
+	flags.StringVar(&opts.markdown, "markdown", "", "write the tables to their place in this `file`, which has to have one")
+	flags.StringVar(&opts.svg, "svg", "", "draw the results into this `directory`")
 	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
 	flags.StringVar(&opts.pgo, "pgo", "", "compare nothing: profile belay in a mix of scenarios and write that to this `file`")
 	if err := flags.Parse(args); err != nil {
@@ -131,7 +136,10 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	if opts.quick {
 		opts.shorten(set)
 	}
-	if opts.growth && !set["scenario"] {
+	if *all {
+		opts.latency, opts.growth = true, true
+	}
+	if opts.growth && !*all && !set["scenario"] {
 		opts.noScenario = true
 		if !set["peers"] {
 			opts.peers = growthPeers
@@ -215,6 +223,11 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	if opts.noScenario {
 		chosen = nil
 	}
+	if opts.markdown != "" {
+		if err := checkMarkdown(opts.markdown); err != nil {
+			return err
+		}
+	}
 	opts.descriptors = raiseDescriptors()
 	dir, err := os.MkdirTemp("", "belay-bench-")
 	if err != nil {
@@ -275,6 +288,9 @@ func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []sce
 
 // runGrowths measures and prints how cost grows.
 func (b *bench) runGrowths(ctx context.Context, w io.Writer, r *report, peers []peer) error {
+	if len(b.opts.peers) == 0 {
+		peers = slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return !slices.Contains(growthPeers, p.Name) })
+	}
 	for _, g := range growths {
 		result, err := b.measureGrowth(ctx, g, peers)
 		if err != nil {
@@ -297,9 +313,13 @@ func (b *bench) save(r *report) error {
 	return r.writeJSON(filepath.Clean(b.opts.json))
 }
 
-// finish fails if anything failed, writes the record that was asked for, and
-// holds the gate.
+// finish publishes, fails if anything failed, writes the record that was asked
+// for, and holds the gate.
 func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer) error {
+	r.printTargets(w)
+	if err := b.publish(r); err != nil {
+		return err
+	}
 	if err := r.failure(); err != nil {
 		return err
 	}
@@ -310,6 +330,23 @@ func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer)
 	}
 	if b.opts.quick {
 		return b.gate(ctx, w, r, peers)
+	}
+	return nil
+}
+
+// publish writes the tables and pictures that were asked for.
+func (b *bench) publish(r *report) error {
+	plots := ""
+	if dir := b.opts.svg; dir != "" {
+		if err := r.writePlots(filepath.Clean(dir)); err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(filepath.Dir(b.opts.markdown), dir); err == nil {
+			plots = filepath.ToSlash(rel)
+		}
+	}
+	if file := b.opts.markdown; file != "" {
+		return r.writeMarkdown(filepath.Clean(file), plots)
 	}
 	return nil
 }

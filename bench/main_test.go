@@ -37,6 +37,29 @@ func TestQuickShortensOnlyWhatIsNotSet(t *testing.T) {
 	}
 }
 
+func TestWhatRunsByDefault(t *testing.T) {
+	tests := []struct {
+		args                        string
+		latency, growth, noScenario bool
+	}{
+		{"", true, false, false},
+		{"--quick", false, false, false},
+		{"--scenario x", false, false, false},
+		{"--scenario x --latency", true, false, false},
+		{"--latency=false", false, false, false},
+		{"--growth", true, true, true},
+		{"--growth --scenario x", false, true, false},
+		{"--all", true, true, false},
+	}
+	for _, tt := range tests {
+		opts, err := parseOptions(strings.Fields(tt.args), io.Discard)
+		if err != nil || opts.latency != tt.latency || opts.growth != tt.growth || opts.noScenario != tt.noScenario {
+			t.Errorf("%q: latency %t, growth %t, no scenario %t, %v; want %t, %t, %t", tt.args,
+				opts.latency, opts.growth, opts.noScenario, err, tt.latency, tt.growth, tt.noScenario)
+		}
+	}
+}
+
 func TestParseOptionsRejects(t *testing.T) {
 	tests := []struct{ args, want string }{
 		{"--rounds 0", "--rounds is 0"},

@@ -6,17 +6,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 // A report is everything that --json writes.
@@ -28,38 +26,6 @@ type report struct {
 	Peers     []peer           `json:"peers"`
 	Scenarios []scenarioResult `json:"scenarios"`
 	Growths   []growthResult   `json:"growths,omitempty"`
-}
-
-// A machine says where a report comes from.
-type machine struct {
-	CPU    string `json:"cpu"`
-	CPUs   int    `json:"cpus"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
-}
-
-func thisMachine() machine {
-	m := machine{CPU: "unknown CPU", CPUs: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOARCH}
-	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		m.CPU = cpuModel(string(data), m.CPU)
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) == nil {
-		m.Kernel = unix.ByteSliceToString(u.Release[:])
-	}
-	return m
-}
-
-// cpuModel returns the first model name in the text of /proc/cpuinfo, or
-// otherwise what is given: not every architecture names one.
-func cpuModel(text, otherwise string) string {
-	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(line, ":")
-		if ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return otherwise
 }
 
 // writeJSON writes r to file.
@@ -112,7 +78,8 @@ func failure(what string, summaries []summary, samples []sample) error {
 // printIntro prints machine, peers and method.
 func (r *report) printIntro(w io.Writer, b *bench) {
 	m := r.Machine
-	fmt.Fprintf(w, "machine  %s, %d CPUs, Linux %s, %s\n", m.CPU, m.CPUs, m.Kernel, m.Go)
+	fmt.Fprintf(w, "machine  %s, %d CPUs, %s, Linux %s, %s\n", m.CPU, m.CPUs, m.OS, m.Kernel, m.Go)
+	fmt.Fprintf(w, "run      %s, load average before %s, belay's source %s\n", m.Date, m.Load, cmp.Or(m.Belay, "unknown to git"))
 	for i, p := range r.Peers {
 		head := "peers"
 		if i > 0 {
