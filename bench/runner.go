@@ -122,7 +122,11 @@ func (b *bench) runScenario(ctx context.Context, s scenario, peers []peer) (scen
 
 // short returns what is missing here for s, "" if nothing is.
 func (b *bench) short(s *scenario) string {
-	if need := s.conns + 2*s.backends + 4096; b.opts.descriptors < need {
+	inUse := s.conns
+	if !s.idle {
+		inUse *= 2 // each has one to an origin
+	}
+	if need := inUse + 2*s.backends + 4096; b.opts.descriptors < need {
 		return fmt.Sprintf("needs %d file descriptors, but the limit is %d", need, b.opts.descriptors)
 	}
 	return ""
