@@ -106,10 +106,10 @@ func (g *generator) runGRPC(d time.Duration) {
 	wg.Wait()
 }
 
-// unaryCalls makes calls, one after the other.
+// unaryCalls makes calls, one after the other and at least one.
 func (g *generator) unaryCalls(ctx context.Context, conn *grpc.ClientConn, until time.Time) error {
 	message := filler[:g.job.Response]
-	for time.Now().Before(until) {
+	for again := true; again; again = time.Now().Before(until) {
 		start := time.Now()
 		var answer []byte
 		if err := conn.Invoke(ctx, grpcMethod, &message, &answer); err != nil {
@@ -123,14 +123,14 @@ func (g *generator) unaryCalls(ctx context.Context, conn *grpc.ClientConn, until
 }
 
 // streamMessages sends messages on one stream, each after the answer to the
-// last.
+// last, and at least one.
 func (g *generator) streamMessages(ctx context.Context, conn *grpc.ClientConn, until time.Time) error {
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, grpcMethod)
 	if err != nil {
 		return err
 	}
 	message := filler[:g.job.Response]
-	for time.Now().Before(until) {
+	for again := true; again; again = time.Now().Before(until) {
 		start := time.Now()
 		if err := stream.SendMsg(&message); err != nil {
 			return fmt.Errorf("send message: %w", err)

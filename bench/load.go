@@ -317,10 +317,10 @@ func (g *generator) oneRequest(conn *client) {
 	g.requests.Add(1)
 }
 
-// freshConnections makes a connection for each request until until, and reads
-// each to its end.
+// freshConnections makes a connection for each request until until, at least
+// one, and reads each to its end.
 func (g *generator) freshConnections(until time.Time) {
-	for time.Now().Before(until) {
+	for again := true; again; again = time.Now().Before(until) {
 		start := time.Now()
 		if err := g.freshConnection(until.Add(patience)); err != nil {
 			g.fail(err)

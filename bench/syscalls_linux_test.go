@@ -4,7 +4,9 @@
 package main
 
 import (
+	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"testing"
 
@@ -42,5 +44,34 @@ func TestTracepoint(t *testing.T) {
 	}
 	if n, err := counter.stop(); n < calls || err != nil {
 		t.Errorf("counted %d calls, %v; want at least %d", n, err, calls)
+	}
+}
+
+func TestStrace(t *testing.T) {
+	cmd := exec.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpus, err := allowedCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := startProcess("cat", cmd, cpus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.stop()
+	counter, err := startStrace(t.Context(), p.tree.pids(), cpus)
+	if err != nil {
+		t.Skipf("strace cannot be used here: %v", err)
+	}
+	if _, err := io.WriteString(in, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	_ = in.Close()
+	<-p.ended
+	if n, err := counter.stop(); n < 2 || err != nil { // cat has read and written
+		t.Errorf("counted %d calls, %v; want at least 2", n, err)
 	}
 }
