@@ -19,6 +19,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,11 @@ import (
 type access struct {
 	TLS bool `json:"tls"`
 	H2  bool `json:"h2"` // with TLS chosen by ALPN, without it by prior knowledge
+
+	Resume bool `json:"resume"` // TLS handshakes resume a session
+
+	source   netip.Addr             // to connect from; the zero address means any
+	sessions tls.ClientSessionCache // to resume from
 }
 
 // scheme returns the scheme of URLs.
@@ -49,7 +55,7 @@ func (a access) alpn() []string {
 }
 
 // clientTLS is how our clients do TLS: 1.3 with X25519 and AES-128-GCM, and
-// never a resumption. They do not ask who signed the certificate, but check
+// no resumption but from a.sessions. They do not ask who signed the certificate, but check
 // that the proxy has its key.
 func (a access) clientTLS() *tls.Config {
 	return &tls.Config{
@@ -58,7 +64,8 @@ func (a access) clientTLS() *tls.Config {
 		NextProtos:             a.alpn(),
 		ServerName:             hostSent,
 		InsecureSkipVerify:     true, // the certificate is made anew for each run and lives on this machine
-		SessionTicketsDisabled: true,
+		SessionTicketsDisabled: a.sessions == nil,
+		ClientSessionCache:     a.sessions,
 	}
 }
 
@@ -86,7 +93,11 @@ func (a access) checkTLS(state tls.ConnectionState) error {
 
 // dial connects, with TLS if a says so.
 func (a access) dial(addr string) (*client, error) {
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	dialer := net.Dialer{Timeout: patience}
+	if a.source.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a.source, 0))
+	}
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +119,13 @@ func (a access) dial(addr string) (*client, error) {
 type client struct {
 	net.Conn // tcp, or TLS on it
 	tcp      *net.TCPConn
+}
+
+// reset closes the connection so that its local port does not stay in
+// TIME_WAIT.
+func (c *client) reset() {
+	_ = c.tcp.SetLinger(0)
+	_ = c.tcp.Close()
 }
 
 // converse is readEach for a client: without TLS by the cheaper way.
@@ -196,11 +214,18 @@ func (a access) exchanger(addr string) (exchange func() (*http.Response, error),
 	return exchange, func() { _ = conn.Close() }, nil
 }
 
+// httpClient returns a client of package net/http for a, and a function that
+// closes its connections.
+func (a access) httpClient() (c *http.Client, done func()) {
+	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: a.clientTLS(), DisableCompression: true}
+	transport.Protocols.SetHTTP1(!a.H2)
+	transport.Protocols.SetHTTP2(a.H2 && a.TLS)
+	transport.Protocols.SetUnencryptedHTTP2(a.H2 && !a.TLS)
+	return &http.Client{Transport: transport, Timeout: patience}, transport.CloseIdleConnections
+}
+
 func (a access) h2Exchanger(addr string) (exchange func() (*http.Response, error), done func()) {
-	transport := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: a.clientTLS()}
-	transport.Protocols.SetHTTP2(a.TLS)
-	transport.Protocols.SetUnencryptedHTTP2(!a.TLS)
-	c := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	c, done := a.httpClient()
 	exchange = func() (*http.Response, error) {
 		req, err := http.NewRequest("GET", a.scheme()+"://"+addr+echoTarget, nil)
 		if err != nil {
@@ -222,5 +247,5 @@ func (a access) h2Exchanger(addr string) (exchange func() (*http.Response, error
 		}
 		return res, nil
 	}
-	return exchange, transport.CloseIdleConnections
+	return exchange, done
 }

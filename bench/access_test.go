@@ -99,7 +99,7 @@ func TestLoadAccesses(t *testing.T) {
 			})
 			job, _ := json.Marshal(loadJob{
 				Addr: addr, Conns: tt.s.conns, Request: tt.s.request(), Response: 100, NewConn: tt.s.newConn,
-				Idle: tt.s.idle, Access: a, Warmup: time.Millisecond, Duration: 5 * time.Millisecond,
+				Idle: tt.s.idle, Access: a, Warmup: time.Millisecond,
 			})
 			load := runProgram(t, runLoad)
 			var report loadReport

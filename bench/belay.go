@@ -173,12 +173,21 @@ func withoutGit(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool { return strings.HasPrefix(e, "GIT_") })
 }
 
-// binaryPeer is the belay in the file program, run from the command line alone.
+// binaryPeer is the belay in the file program, run from the command line alone,
+// but for upgrades and reloads.
 func binaryPeer(version, program string) peer {
+	help, _ := exec.Command(program, "proxy", "--help").CombinedOutput() // what fails here fails at the start, too
 	return peer{
-		Version: version,
-		lacks:   belayLacks(program),
+		Version:  version,
+		lacks:    belayLacks(string(help)),
+		features: belayFeatures(string(help)),
+		happen:   belayHappen(program),
 		command: func(set setup) (*exec.Cmd, error) {
+			if set.event != noEvent {
+				if err := writeBelayConf(set); err != nil {
+					return nil, err
+				}
+			}
 			cmd := exec.Command(program, belayArgs(set)...)
 			cmd.Dir = set.dir
 			cmd.Env = goEnv(set.cores)
@@ -198,16 +207,36 @@ func belayArgs(set setup) []string {
 	default:
 		args = append(args, "--listen", set.listen)
 	}
+	scheme := ""
+	if set.upstream == toH2 || set.upstream == toGRPC {
+		scheme = "h2c://"
+	}
 	for _, origin := range set.origins {
-		args = append(args, "--to", origin)
+		args = append(args, "--to", scheme+origin)
+	}
+	if set.log {
+		args = append(args, "--access-log", set.logFile())
+	}
+	if set.event != noEvent {
+		args = append(args, "--daemon", "--conf", belayConf(set)) // only then is there a pid file
 	}
 	return append(args, "--host", hostWanted, "--health-check=false")
 }
 
-// belayLacks returns peer.lacks for a binary, as its help says: an older one
-// has not all of the flags.
-func belayLacks(program string) func(access) string {
-	help, _ := exec.Command(program, "proxy", "--help").CombinedOutput() // what fails here fails at the start, too
+// belayFeatures returns the features of a binary, as its help says: an older
+// one has not all of the flags.
+func belayFeatures(help string) map[feature]bool {
+	features := featureSet(webSocket)
+	features[accessLog] = strings.Contains(help, "--access-log")
+	features[h2Upstream] = strings.Contains(help, "h2c://")
+	features[gRPC] = features[h2Upstream]
+	features[reloading] = strings.Contains(help, "--conf")
+	features[upgrading] = strings.Contains(help, "--upgrade")
+	return features
+}
+
+// belayLacks returns peer.lacks for a binary with this help.
+func belayLacks(help string) func(access) string {
 	return func(a access) string {
 		flag := ""
 		switch {
@@ -216,7 +245,7 @@ func belayLacks(program string) func(access) string {
 		case a.H2:
 			flag = "--h2c"
 		}
-		if strings.Contains(string(help), flag) {
+		if strings.Contains(help, flag) {
 			return ""
 		}
 		return "this binary has no " + flag

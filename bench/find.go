@@ -32,8 +32,8 @@ const (
 )
 
 // quickPeers are those that --quick measures unless --peers says otherwise:
-// what needs no long build and is compared in the gate.
-var quickPeers = []string{nginxName, haproxyName, stdlibName, belayName}
+// what is compared in the gate.
+var quickPeers = []string{nginxName, belayName}
 
 // A candidate is a peer that has not been looked for.
 type candidate struct {

@@ -20,6 +20,7 @@ func TestGatePasses(t *testing.T) {
 		{1.51, 1, false},
 		{0.5, 1, true},
 		{99, 0, true}, // nothing recorded
+		{0, 1, false}, // nothing measured
 	}
 	for _, tt := range tests {
 		if got := gatePasses(tt.got, tt.recorded); got != tt.want {
@@ -32,7 +33,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "recorded.json")
 	samples := append(samplesOf("nginx", 3), samplesOf("belay", 2)...)
 	r := &report{Scenarios: []scenarioResult{
-		{scenario: scenario{Name: "a"}, Samples: samples, Summary: summarize([]string{"nginx", "belay"}, samples)},
+		{scenario: scenario{Name: "a"}, Samples: samples, Summary: summarize([]string{"nginx", "belay"}, nil, samples)},
 		{scenario: scenario{Name: "idle"}},
 	}}
 	if err := writeRecord(file, r); err != nil {

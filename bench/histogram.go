@@ -6,19 +6,20 @@
 package main
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
 )
 
-// A histogram counts durations in buckets whose width is at most 1/32 of
+// A histogram counts durations in buckets whose width is at most 1/128 of
 // their value. It is safe for concurrent use; the zero value is empty.
 type histogram struct {
 	counts [64 * subBuckets]atomic.Uint64
 }
 
 const (
-	subBits    = 5
+	subBits    = 7
 	subBuckets = 1 << subBits
 )
 
@@ -35,7 +36,7 @@ func (h *histogram) quantile(q float64) time.Duration {
 	for i := range h.counts {
 		total += h.counts[i].Load()
 	}
-	rank := uint64(q * float64(total))
+	rank := uint64(math.Ceil(q * float64(total)))
 	var seen uint64
 	for i := range h.counts {
 		seen += h.counts[i].Load()

@@ -102,9 +102,21 @@ func contentLength(fields []byte) (int64, error) {
 
 // An originRequest is what an origin needs to know of a request.
 type originRequest struct {
-	size int64 // bytes of response body asked for; -1 means echo the head
+	kind requestKind
+	size int64 // bytes of response body asked for; not of an echo
 	body int64 // bytes of request body
 }
+
+// A requestKind is what a request asks an origin to do.
+type requestKind uint8
+
+const (
+	bodyRequest   requestKind = iota // answer with a body
+	checkRequest                     // the same, and check the body of the request
+	delayRequest                     // answer with a body after a while
+	echoRequest                      // answer with the head of the request
+	socketRequest                    // become a WebSocket
+)
 
 // consumeRequest reads the head at the start of b. It returns the number of
 // bytes in the head, 0 if it is incomplete.
@@ -119,15 +131,8 @@ func consumeRequest(b []byte) (req originRequest, n int, err error) {
 	if string(version) != "HTTP/1.1" {
 		return req, 0, fmt.Errorf("request line %q is not of HTTP/1.1", clip(line))
 	}
-	if string(target) == echoTarget {
-		req.size = -1
-	} else {
-		digits, ok := bytes.CutPrefix(target, []byte("/b/"))
-		size, err := strconv.ParseUint(string(digits), 10, 40)
-		if !ok || err != nil {
-			return req, 0, fmt.Errorf("unknown target %q", clip(target))
-		}
-		req.size = int64(size)
+	if req, err = parseTarget(target); err != nil {
+		return req, 0, err
 	}
 	if line[0] == 'P' { // POST; a GET of ours never has a body
 		if req.body, err = contentLength(fields); err != nil {
@@ -135,6 +140,26 @@ func consumeRequest(b []byte) (req originRequest, n int, err error) {
 		}
 	}
 	return req, end + len(endOfHead), nil
+}
+
+// parseTarget returns what a target asks for.
+func parseTarget(target []byte) (req originRequest, err error) {
+	switch string(target) {
+	case echoTarget:
+		return originRequest{kind: echoRequest}, nil
+	case webSocketTarget:
+		return originRequest{kind: socketRequest}, nil
+	}
+	for kind, prefix := range []string{bodyRequest: bodyTarget, checkRequest: checkTarget, delayRequest: delayTarget} {
+		if digits, ok := bytes.CutPrefix(target, []byte(prefix)); ok {
+			size, err := strconv.ParseUint(string(digits), 10, 40)
+			if err != nil {
+				return req, fmt.Errorf("target %q: %w", clip(target), err)
+			}
+			return originRequest{kind: requestKind(kind), size: int64(size)}, nil
+		}
+	}
+	return req, fmt.Errorf("unknown target %q", clip(target))
 }
 
 // clip shortens b for an error message.

@@ -108,7 +108,10 @@ func TestConsumeRequest(t *testing.T) {
 		wantErr  bool
 	}{
 		{"get", "GET /b/100 HTTP/1.1\r\nHost: a\r\n\r\nrest", originRequest{size: 100}, 32, false},
-		{"echo", "GET /echo HTTP/1.1\r\n\r\n", originRequest{size: -1}, 22, false},
+		{"echo", "GET /echo HTTP/1.1\r\n\r\n", originRequest{kind: echoRequest}, 22, false},
+		{"delay", "GET /d/7 HTTP/1.1\r\n\r\n", originRequest{kind: delayRequest, size: 7}, 21, false},
+		{"socket", "GET /ws HTTP/1.1\r\n\r\n", originRequest{kind: socketRequest}, 20, false},
+		{"check", "GET /v/7 HTTP/1.1\r\n\r\n", originRequest{kind: checkRequest, size: 7}, 21, false},
 		{"post", "POST /b/0 HTTP/1.1\r\ncontent-length: 7\r\n\r\n", originRequest{body: 7}, 41, false},
 		{"incomplete", "GET /b/100 HTTP/1.1\r\n", originRequest{}, 0, false},
 		{"no version", "GET /b/100\r\n\r\n", originRequest{}, 0, true},
@@ -140,7 +143,7 @@ func FuzzConsumeRequest(f *testing.F) {
 		if again != req || m != n || err != nil {
 			t.Errorf("head alone: %+v, %d, %v; want %+v, %d", again, m, err, req, n)
 		}
-		if req.size < -1 || req.body < 0 {
+		if req.size < 0 || req.body < 0 {
 			t.Errorf("negative sizes: %+v", req)
 		}
 	})

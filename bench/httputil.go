@@ -30,7 +30,8 @@ func stdlibGC400Peer(context.Context, workshop) peer { return stdlibPeerGC("400"
 
 func stdlibPeerGC(gogc string) peer {
 	return peer{
-		Version: runtime.Version() + ", GOGC=" + gogc,
+		features: featureSet(webSocket),
+		Version:  runtime.Version() + ", GOGC=" + gogc,
 		command: func(set setup) (*exec.Cmd, error) {
 			cmd, err := selfCommand("run-httputil", set.cores, "-listen", set.listen, "-origins", strings.Join(set.origins, ","),
 				"-tls="+strconv.FormatBool(set.access.TLS), "-cert", set.certs.cert, "-key", set.certs.key, "-idle", strconv.Itoa(set.pool()))

@@ -7,16 +7,20 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
 )
 
 // A loadJob is the first line that the load program reads.
@@ -24,13 +28,28 @@ type loadJob struct {
 	Addr     string        `json:"addr"`     // of the proxy
 	Conns    int           `json:"conns"`    // connections at a time
 	Request  []byte        `json:"request"`  // sent as it is
+	Body     int64         `json:"body"`     // bytes of a body to send after it
 	Response int64         `json:"response"` // Content-Length to expect
+	Target   string        `json:"target"`   // of an open loop for HTTP/2, instead of Request
+	Streams  int           `json:"streams"`  // of an open loop for HTTP/2, at a time on each connection
+	Rate     float64       `json:"rate"`     // requests a second of an open loop; 0 means a closed one
 	NewConn  bool          `json:"new_conn"` // a connection for each request
 	Idle     bool          `json:"idle"`     // one request on each connection
+	Mode     loadMode      `json:"mode"`     // what is sent, if not requests
 	Access   access        `json:"access"`   // HTTP/2 only if idle
 	Warmup   time.Duration `json:"warmup"`   // before the first answer
-	Duration time.Duration `json:"duration"` // of what is measured
 }
+
+// A loadMode is a kind of load.
+type loadMode string
+
+const (
+	requestMode    loadMode = ""
+	webSocketMode  loadMode = "websocket"   // messages of Response bytes, which come back
+	grpcUnaryMode  loadMode = "grpc-unary"  // the same, each in a call of its own
+	grpcStreamMode loadMode = "grpc-stream" // the same in Streams streams on each connection
+	surviveMode    loadMode = "survive"     // at Rate; see survivor
+)
 
 // A loadReport is what the load program answers to each line it reads: to the
 // job once it is connected and warm, to loadGo once it has run, to loadCheck
@@ -43,27 +62,44 @@ type loadReport struct {
 	P50      time.Duration `json:"p50"`
 	P99      time.Duration `json:"p99"`
 	P999     time.Duration `json:"p999"`
-	Closed   int           `json:"closed"` // loadCheck: connections that the proxy has closed
+
+	// Of an open loop, whose latency counts from when a request was due.
+	Offered    float64       `json:"offered"`    // requests a second
+	Lag        time.Duration `json:"lag"`        // p99 of how late we sent what could be sent
+	Unfinished int64         `json:"unfinished"` // requests without a response; they count in the latency
+
+	Full int64 `json:"full"` // handshakes without resumption, if there should be none
+
+	// Of surviveMode: requests without a complete response, the first error of
+	// them, and requests that found their kept connection closed and were sent
+	// again.
+	Failed       int64  `json:"failed"`
+	FirstFailure string `json:"first_failure"`
+	Resent       int64  `json:"resent"`
+
+	Closed int `json:"closed"` // loadCheck: connections that the proxy has closed
 }
 
 // The lines that the load program understands after the job.
 const (
-	loadGo    = "go"
+	loadGo    = "go" // and how long, as "go 2s"
 	loadCheck = "check"
 )
 
 // patience bounds how long a response may take beyond the end of a phase.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // A generator keeps job.Conns connections busy, each with one request at a
 // time: the next is sent when the response to the last is complete.
 type generator struct {
 	job   loadJob
 	conns []*client
+	open  openLoop           // in the place of conns, if job.Rate is not 0
+	grpc  []*grpc.ClientConn // in the place of conns for gRPC
 
-	requests, errors atomic.Int64
-	firstError       atomic.Pointer[string]
-	latency          *histogram
+	requests, errors, full atomic.Int64
+	firstError             atomic.Pointer[string]
+	latency                *histogram
 }
 
 // runLoad is the load program: it follows a job and the lines after it until
@@ -78,6 +114,10 @@ func runLoad(in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(lines.Bytes(), &g.job); err != nil {
 		return fmt.Errorf("load: read job: %w", err)
 	}
+	g.job.Request = bodyStart(g.job.Request, g.job.Body)
+	if g.job.Access.Resume {
+		g.job.Access.sessions = tls.NewLRUClientSessionCache(0)
+	}
 	defer g.close()
 	enc := json.NewEncoder(out)
 	if err := enc.Encode(g.prepare()); err != nil {
@@ -85,11 +125,17 @@ func runLoad(in io.Reader, out io.Writer) error {
 	}
 	for lines.Scan() {
 		var report loadReport
-		switch lines.Text() {
+		switch command, length, _ := strings.Cut(lines.Text(), " "); command {
 		case loadGo:
-			report = g.run(g.job.Duration)
+			d, err := time.ParseDuration(length)
+			if err != nil {
+				return fmt.Errorf("load: %q: %w", lines.Text(), err)
+			}
+			report = g.run(d)
 		case loadCheck:
 			report.Closed = g.closedByProxy()
+		default:
+			return fmt.Errorf("load: unknown command %q", lines.Text())
 		}
 		if err := enc.Encode(report); err != nil {
 			return err
@@ -100,8 +146,17 @@ func runLoad(in io.Reader, out io.Writer) error {
 
 // prepare connects and warms up. For an idle job it does all of the work.
 func (g *generator) prepare() loadReport {
-	if !g.job.NewConn {
+	var err error
+	switch {
+	case g.job.Mode == grpcUnaryMode || g.job.Mode == grpcStreamMode:
+		g.grpc, err = grpcDial(&g.job)
+	case g.job.Rate > 0:
+		g.open, err = newOpenLoop(&g.job)
+	case !g.job.NewConn:
 		g.connectAll()
+	}
+	if err != nil {
+		g.fail(err)
 	}
 	if g.job.Idle || g.errors.Load() > 0 {
 		return g.report(0)
@@ -116,7 +171,7 @@ func (g *generator) connectAll() {
 	var next atomic.Int64
 	connect := func() {
 		for i := next.Add(1) - 1; i < int64(len(g.conns)) && g.errors.Load() == 0; i = next.Add(1) - 1 {
-			conn, err := g.job.Access.dial(g.job.Addr)
+			conn, err := g.connect(int(i))
 			if err != nil {
 				g.fail(fmt.Errorf("connect: %w", err))
 				return
@@ -135,12 +190,36 @@ func (g *generator) connectAll() {
 	g.conns = slices.DeleteFunc(g.conns, func(c *client) bool { return c == nil })
 }
 
+// connect makes connection i. Each address of ours makes at most perSource of
+// them, as it has no more local ports than that for one address of the proxy.
+func (g *generator) connect(i int) (*client, error) {
+	const perSource = 20_000
+	a := g.job.Access
+	if g.job.Conns > perSource {
+		a.source = netip.AddrFrom4([4]byte{127, 0, 1, byte(1 + i/perSource)})
+	}
+	conn, err := a.dial(g.job.Addr)
+	if err == nil && g.job.Mode == webSocketMode {
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		err = openWebSocket(conn)
+	}
+	return conn, err
+}
+
 // run keeps all connections busy for d and waits until the last response is
 // complete.
 func (g *generator) run(d time.Duration) loadReport {
+	if g.open != nil {
+		return g.runOpen(d)
+	}
 	g.requests.Store(0)
+	g.full.Store(0)
 	g.latency = new(histogram)
 	start := time.Now()
+	if g.grpc != nil {
+		g.runGRPC(d)
+		return g.report(time.Since(start))
+	}
 	until := start.Add(d)
 	var wg sync.WaitGroup
 	for i := range g.job.Conns {
@@ -156,6 +235,15 @@ func (g *generator) run(d time.Duration) loadReport {
 	return g.report(time.Since(start))
 }
 
+// runOpen follows a schedule for d.
+func (g *generator) runOpen(d time.Duration) loadReport {
+	report, err := openReport(g.open, g.job.Rate, d)
+	if err != nil {
+		report.Errors, report.Error = 1, err.Error()
+	}
+	return report
+}
+
 // report sums up what has been counted.
 func (g *generator) report(elapsed time.Duration) loadReport {
 	r := loadReport{
@@ -165,6 +253,7 @@ func (g *generator) report(elapsed time.Duration) loadReport {
 		P50:      g.latency.quantile(0.50),
 		P99:      g.latency.quantile(0.99),
 		P999:     g.latency.quantile(0.999),
+		Full:     g.full.Load(),
 	}
 	if msg := g.firstError.Load(); msg != nil {
 		r.Error = *msg
@@ -176,12 +265,17 @@ func (g *generator) report(elapsed time.Duration) loadReport {
 // that is complete after until.
 func (g *generator) busy(conn *client, until time.Time) {
 	_ = conn.SetDeadline(until.Add(patience))
-	reader := g.newReader()
+	var reader interface {
+		space() []byte
+		advance(n int) (done bool, err error)
+	} = newResponseReader(g.job.Response)
+	if g.job.Mode == webSocketMode {
+		reader = newMessageReader(g.job.Response)
+	}
 	var sent time.Time
 	send := func() error {
 		sent = time.Now()
-		_, err := conn.Write(g.job.Request)
-		return err
+		return g.send(conn)
 	}
 	take := func(n int) (bool, error) {
 		done, err := reader.advance(n)
@@ -201,6 +295,14 @@ func (g *generator) busy(conn *client, until time.Time) {
 	}
 }
 
+// send sends a request.
+func (g *generator) send(conn *client) error {
+	if _, err := conn.Write(g.job.Request); err != nil {
+		return err
+	}
+	return writeRest(conn, g.job.Body)
+}
+
 // oneRequest sends one request on conn and reads the response.
 func (g *generator) oneRequest(conn *client) {
 	if !g.job.Access.H2 {
@@ -215,10 +317,10 @@ func (g *generator) oneRequest(conn *client) {
 	g.requests.Add(1)
 }
 
-// freshConnections makes a connection for each request until until, and reads
-// each to its end.
+// freshConnections makes a connection for each request until until, at least
+// one, and reads each to its end.
 func (g *generator) freshConnections(until time.Time) {
-	for time.Now().Before(until) {
+	for again := true; again; again = time.Now().Before(until) {
 		start := time.Now()
 		if err := g.freshConnection(until.Add(patience)); err != nil {
 			g.fail(err)
@@ -237,14 +339,17 @@ func (g *generator) freshConnection(deadline time.Time) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer conn.Close()
+	if secure, ok := conn.Conn.(*tls.Conn); ok && g.job.Access.Resume && !secure.ConnectionState().DidResume {
+		g.full.Add(1)
+	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := conn.Write(g.job.Request); err != nil {
+	if err := g.send(conn); err != nil {
 		return err
 	}
 	complete := false
-	reader := g.newReader()
+	reader := newResponseReader(g.job.Response)
 	for {
 		n, err := conn.Read(reader.space())
 		if err == io.EOF && complete {
@@ -259,14 +364,14 @@ func (g *generator) freshConnection(deadline time.Time) error {
 	}
 }
 
-// newReader returns a reader for the expected response, with a buffer that
-// takes a short one whole.
-func (g *generator) newReader() *responseReader {
-	size := 8 << 10
-	if g.job.Response > 4<<10 {
-		size = 256 << 10
+// newResponseReader returns a reader for responses of size bytes, with a buffer
+// that takes a short one whole.
+func newResponseReader(size int64) *responseReader {
+	length := 8 << 10
+	if size > 4<<10 {
+		length = 256 << 10
 	}
-	return &responseReader{buf: make([]byte, size), want: g.job.Response}
+	return &responseReader{buf: make([]byte, length), want: size}
 }
 
 // fail counts the end of a connection by err.
@@ -298,11 +403,15 @@ func (g *generator) closedByProxy() int {
 	return closed
 }
 
-// close resets the connections, so that none of them keeps a local port in
-// TIME_WAIT.
+// close ends all connections.
 func (g *generator) close() {
 	for _, conn := range g.conns {
-		_ = conn.tcp.SetLinger(0)
-		_ = conn.tcp.Close()
+		conn.reset()
+	}
+	if g.open != nil {
+		g.open.close()
+	}
+	for _, conn := range g.grpc {
+		_ = conn.Close()
 	}
 }

@@ -55,13 +55,19 @@ func (p *programRun) ask(line string, answer any) {
 }
 
 func startOrigins(t *testing.T) (*programRun, []string) {
-	p := runProgram(t, runOrigin)
+	p, ready := startReadyOrigins(t)
+	return p, ready.Addrs
+}
+
+// startReadyOrigins starts the origin program and returns all of its addresses.
+func startReadyOrigins(t *testing.T) (*programRun, originReady) {
+	p := runProgram(t, func(in io.Reader, out io.Writer) error { return runOrigin(originCount, in, out) })
 	var ready originReady
 	p.ask("", &ready)
-	if len(ready.Addrs) != originCount {
-		t.Fatalf("%d origins, want %d", len(ready.Addrs), originCount)
+	if len(ready.Addrs) != originCount || len(ready.H2) != originCount || len(ready.GRPC) != originCount {
+		t.Fatalf("origins %+v, want %d of each kind", ready, originCount)
 	}
-	return p, ready.Addrs
+	return p, ready
 }
 
 // The load program against an origin, with no proxy between.
@@ -69,6 +75,7 @@ func TestLoadAndOrigin(t *testing.T) {
 	tests := []scenario{
 		{Name: "get", conns: 4, response: 100},
 		{Name: "post", conns: 4, response: 0, post: 1 << 10},
+		{Name: "large post", conns: 2, response: 0, post: 3 << 20},
 		{Name: "large", conns: 2, response: 3 << 20},
 	}
 	for _, s := range tests {
@@ -76,8 +83,8 @@ func TestLoadAndOrigin(t *testing.T) {
 			origin, addrs := startOrigins(t)
 			load := runProgram(t, runLoad)
 			job, err := json.Marshal(loadJob{
-				Addr: addrs[0], Conns: s.conns, Request: s.request(), Response: s.response,
-				Warmup: time.Millisecond, Duration: 10 * time.Millisecond,
+				Addr: addrs[0], Conns: s.conns, Request: s.request(), Body: s.post, Response: s.response,
+				Warmup: time.Millisecond,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -86,7 +93,7 @@ func TestLoadAndOrigin(t *testing.T) {
 			load.ask(string(job), &ready)
 			var before, after originStats
 			origin.ask("stats", &before)
-			load.ask(loadGo, &report)
+			load.ask(loadGo+" 10ms", &report)
 			origin.ask("stats", &after)
 			if report.Errors != 0 || report.Requests < int64(s.conns) || report.P50 <= 0 {
 				t.Errorf("report = %+v, want at least a request on each of %d connections", report, s.conns)
@@ -131,11 +138,11 @@ func TestNewConnections(t *testing.T) {
 	s := scenario{response: 5, newConn: true}
 	job, _ := json.Marshal(loadJob{
 		Addr: server.Listener.Addr().String(), Conns: 2, Request: s.request(), Response: 5,
-		NewConn: true, Warmup: time.Millisecond, Duration: 5 * time.Millisecond,
+		NewConn: true, Warmup: time.Millisecond,
 	})
 	var report loadReport
 	load.ask(string(job), &report)
-	load.ask(loadGo, &report)
+	load.ask(loadGo+" 10ms", &report)
 	if report.Requests < 2 || report.Errors != 0 {
 		t.Errorf("report = %+v, want requests and no errors", report)
 	}
@@ -145,7 +152,7 @@ func TestLoadReportsErrors(t *testing.T) {
 	_, addrs := startOrigins(t)
 	load := runProgram(t, runLoad)
 	job, _ := json.Marshal(loadJob{
-		Addr: addrs[0], Conns: 3, Request: buildRequest("/b/7", "keep-alive", 0), Response: 8, Duration: time.Second,
+		Addr: addrs[0], Conns: 3, Request: buildRequest("/b/7", "keep-alive", 0), Response: 8, Warmup: time.Second,
 	})
 	var report loadReport
 	load.ask(string(job), &report)

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,17 +23,22 @@ import (
 
 // options are what the command line says.
 type options struct {
-	scenarios []string // globs; none means those that are not optional
-	peers     []string // globs; none means all
-	belays    []string // other binaries, as for otherBelay
-	rounds    int
-	duration  time.Duration // of the measured phase
-	idleWait  time.Duration // before memory is read again
-	cores     int           // for the proxy
-	quick     bool
-	json      string // file, "" for none
-	record    string // file, "" for none
-	pgo       string // file, "" for none
+	scenarios  []string // globs; none means those that are not optional
+	noScenario bool     // in spite of that: --growth alone
+	peers      []string // globs; none means all
+	belays     []string // other binaries, as for otherBelay
+	rounds     int
+	duration   time.Duration // of the measured phase
+	idleWait   time.Duration // before memory is read again
+	cores      int           // for the proxy
+	quick      bool
+	latency    bool   // also at constant rates
+	growth     bool   // how cost grows
+	json       string // file, "" for none
+	markdown   string // file, "" for none
+	svg        string // directory, "" for none
+	record     string // file, "" for none
+	pgo        string // file, "" for none
 
 	descriptors int // limit on open files, not from the command line
 }
@@ -47,7 +53,10 @@ func run(args []string) int {
 	var err error
 	switch subcommand(args) {
 	case "run-origin":
-		err = runOrigin(os.Stdin, os.Stdout)
+		var count int
+		if count, err = strconv.Atoi(strings.Join(args[1:], " ")); err == nil {
+			err = runOrigin(count, os.Stdin, os.Stdout)
+		}
 	case "run-load":
 		err = runLoad(os.Stdin, os.Stdout)
 	case "run-httputil":
@@ -61,6 +70,7 @@ func run(args []string) int {
 			fmt.Fprintln(os.Stderr, "bench:", perr)
 			return 2
 		}
+		endWithGoCommand()
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends us at once
@@ -103,8 +113,13 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	flags.DurationVar(&opts.duration, "duration", 2*time.Second, "`length` of one measurement")
 	flags.DurationVar(&opts.idleWait, "idle-wait", 6*time.Second, "how `long` connections idle before memory is read again")
 	flags.IntVar(&opts.cores, "cores", 1, "`number` of CPUs, and of threads, for the proxy")
-	flags.BoolVar(&opts.quick, "quick", false, "one round of 1s of "+quickScenario+", unless other flags say so, and compare belay with recorded.json")
+	flags.BoolVar(&opts.quick, "quick", false, "rounds of 400ms of "+quickScenario+" for nginx and belay, unless other flags say so, and compare with recorded.json")
+	flags.BoolVar(&opts.latency, "latency", false, "also measure latency at constant rates; so does a run without --scenario and --quick")
+	all := flags.Bool("all", false, "scenarios, --latency and --growth")
+	flags.BoolVar(&opts.growth, "growth", false, "measure how cost grows with connections, backends, fields and bodies, by default of "+strings.Join(growthPeers, ", ")+"; scenarios only if --scenario names them")
 	flags.StringVar(&opts.json, "json", "", "write everything to this `file`")
+	flags.StringVar(&opts.markdown, "markdown", "", "write the tables to their place in this `file`, which has to have one")
+	flags.StringVar(&opts.svg, "svg", "", "draw the results into this `directory`")
 	flags.StringVar(&opts.record, "record", "", "write the ratios that --quick compares with to this `file`")
 	flags.StringVar(&opts.pgo, "pgo", "", "compare nothing: profile belay in a mix of scenarios and write that to this `file`")
 	if err := flags.Parse(args); err != nil {
@@ -116,8 +131,22 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return opts, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	set := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if opts.quick {
-		opts.shorten(flags)
+		opts.shorten(set)
+	}
+	if *all {
+		opts.latency, opts.growth = true, true
+	}
+	if opts.growth && !*all && !set["scenario"] {
+		opts.noScenario = true
+		if !set["peers"] {
+			opts.peers = growthPeers
+		}
+	}
+	if !set["scenario"] && !set["latency"] && !opts.quick {
+		opts.latency = true
 	}
 	if opts.pgo != "" {
 		opts.peers = []string{belayName}
@@ -151,9 +180,7 @@ func printUsage(w io.Writer, flags *flag.FlagSet) {
 }
 
 // shorten applies --quick to what the command line does not set.
-func (o *options) shorten(flags *flag.FlagSet) {
-	set := make(map[string]bool)
-	flags.Visit(func(f *flag.Flag) { set[f.Name] = true })
+func (o *options) shorten(set map[string]bool) {
 	if !set["scenario"] {
 		o.scenarios = []string{quickScenario}
 	}
@@ -163,11 +190,8 @@ func (o *options) shorten(flags *flag.FlagSet) {
 			o.peers = append(slices.Clone(quickPeers), belayName+":*")
 		}
 	}
-	if !set["rounds"] {
-		o.rounds = 1
-	}
 	if !set["duration"] {
-		o.duration = time.Second
+		o.duration = 400 * time.Millisecond
 	}
 }
 
@@ -196,6 +220,14 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if opts.noScenario {
+		chosen = nil
+	}
+	if opts.markdown != "" {
+		if err := checkMarkdown(opts.markdown); err != nil {
+			return err
+		}
+	}
 	opts.descriptors = raiseDescriptors()
 	dir, err := os.MkdirTemp("", "belay-bench-")
 	if err != nil {
@@ -212,14 +244,13 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	}
 	defer b.close()
 	r := &report{Machine: thisMachine(), Cores: opts.cores, Rounds: opts.rounds, Duration: opts.duration.Seconds(), Peers: peers}
-	found := slices.Clone(peers)
 	r.printIntro(w, b)
 	if err := b.verifyPeers(ctx, peers, chosen); err != nil {
 		return err
 	}
-	printFailed(w, found, peers)
+	printFailed(w, peers)
 	printDiffers(w, peers)
-	present := slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return p.Skipped != "" })
+	present := slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return p.Skipped != "" || p.unfit[access{}] != "" })
 	if len(present) == 0 && !opts.quick {
 		return errors.New("none of the peers is available")
 	}
@@ -232,7 +263,8 @@ func compare(ctx context.Context, opts options, w, progress io.Writer) error {
 	return finish(ctx, w, b, r, present)
 }
 
-// runAll measures and prints one scenario after the other.
+// runAll measures and prints one scenario after the other, and writes what
+// there is after each.
 func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []scenario, peers []peer) error {
 	for _, s := range chosen {
 		result, err := b.runScenario(ctx, s, peers)
@@ -240,25 +272,56 @@ func (b *bench) runAll(ctx context.Context, w io.Writer, r *report, chosen []sce
 			return err
 		}
 		result.print(w)
+		if b.noCalls != nil {
+			fmt.Fprintf(w, "  calls/req: not counted: %v\n", b.noCalls)
+		}
 		r.Scenarios = append(r.Scenarios, result)
+		if err := b.save(r); err != nil {
+			return err
+		}
+	}
+	if b.opts.growth {
+		return b.runGrowths(ctx, w, r, peers)
 	}
 	return nil
 }
 
-// finish writes the files that were asked for, fails if a request failed, and
-// holds the gate.
-func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer) error {
-	if file := b.opts.json; file != "" {
-		if err := r.writeJSON(filepath.Clean(file)); err != nil {
+// runGrowths measures and prints how cost grows.
+func (b *bench) runGrowths(ctx context.Context, w io.Writer, r *report, peers []peer) error {
+	if len(b.opts.peers) == 0 {
+		peers = slices.DeleteFunc(slices.Clone(peers), func(p peer) bool { return !slices.Contains(growthPeers, p.Name) })
+	}
+	for _, g := range growths {
+		result, err := b.measureGrowth(ctx, g, peers)
+		if err != nil {
+			return err
+		}
+		result.print(w)
+		r.Growths = append(r.Growths, result)
+		if err := b.save(r); err != nil {
 			return err
 		}
 	}
-	for _, s := range r.Scenarios {
-		for _, sample := range s.Samples {
-			if sample.Errors > 0 {
-				return fmt.Errorf("%s: %s: %d errors, first: %s", s.Name, sample.Peer, sample.Errors, sample.Error)
-			}
-		}
+	return nil
+}
+
+// save writes what has been measured so far to the file of --json, if any.
+func (b *bench) save(r *report) error {
+	if b.opts.json == "" {
+		return nil
+	}
+	return r.writeJSON(filepath.Clean(b.opts.json))
+}
+
+// finish publishes, fails if anything failed, writes the record that was asked
+// for, and holds the gate.
+func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer) error {
+	r.printTargets(w)
+	if err := b.publish(r); err != nil {
+		return err
+	}
+	if err := r.failure(); err != nil {
+		return err
 	}
 	if file := b.opts.record; file != "" {
 		if err := writeRecord(filepath.Clean(file), r); err != nil {
@@ -271,10 +334,27 @@ func finish(ctx context.Context, w io.Writer, b *bench, r *report, peers []peer)
 	return nil
 }
 
+// publish writes the tables and pictures that were asked for.
+func (b *bench) publish(r *report) error {
+	plots := ""
+	if dir := b.opts.svg; dir != "" {
+		if err := r.writePlots(filepath.Clean(dir)); err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(filepath.Dir(b.opts.markdown), dir); err == nil {
+			plots = filepath.ToSlash(rel)
+		}
+	}
+	if file := b.opts.markdown; file != "" {
+		return r.writeMarkdown(filepath.Clean(file), plots)
+	}
+	return nil
+}
+
 // raiseDescriptors raises the limit on open files, which our children inherit,
-// as far as it goes up to 65,536, and returns it.
+// as far as it goes up to 131,072, and returns it.
 func raiseDescriptors() int {
-	const enough = 1 << 16
+	const enough = 1 << 17
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0

@@ -26,12 +26,37 @@ func TestParseOptions(t *testing.T) {
 
 func TestQuickShortensOnlyWhatIsNotSet(t *testing.T) {
 	opts, err := parseOptions([]string{"--quick"}, io.Discard)
-	if err != nil || opts.rounds != 1 || opts.duration != time.Second || !slices.Equal(opts.scenarios, []string{quickScenario}) {
+	if err != nil || opts.rounds != 5 || opts.duration != 400*time.Millisecond ||
+		!slices.Equal(opts.scenarios, []string{quickScenario}) || !slices.Equal(opts.peers, []string{nginxName, belayName}) {
 		t.Errorf("--quick: %+v, %v", opts, err)
 	}
-	opts, err = parseOptions([]string{"--quick", "--rounds", "3", "--scenario", "x", "--duration", "5s"}, io.Discard)
-	if err != nil || opts.rounds != 3 || opts.duration != 5*time.Second || !slices.Equal(opts.scenarios, []string{"x"}) {
+	opts, err = parseOptions([]string{"--quick", "--rounds", "3", "--scenario", "x", "--duration", "5s", "--peers", "belay"}, io.Discard)
+	if err != nil || opts.rounds != 3 || opts.duration != 5*time.Second ||
+		!slices.Equal(opts.scenarios, []string{"x"}) || !slices.Equal(opts.peers, []string{belayName}) {
 		t.Errorf("--quick with others: %+v, %v", opts, err)
+	}
+}
+
+func TestWhatRunsByDefault(t *testing.T) {
+	tests := []struct {
+		args                        string
+		latency, growth, noScenario bool
+	}{
+		{"", true, false, false},
+		{"--quick", false, false, false},
+		{"--scenario x", false, false, false},
+		{"--scenario x --latency", true, false, false},
+		{"--latency=false", false, false, false},
+		{"--growth", true, true, true},
+		{"--growth --scenario x", false, true, false},
+		{"--all", true, true, false},
+	}
+	for _, tt := range tests {
+		opts, err := parseOptions(strings.Fields(tt.args), io.Discard)
+		if err != nil || opts.latency != tt.latency || opts.growth != tt.growth || opts.noScenario != tt.noScenario {
+			t.Errorf("%q: latency %t, growth %t, no scenario %t, %v; want %t, %t, %t", tt.args,
+				opts.latency, opts.growth, opts.noScenario, err, tt.latency, tt.growth, tt.noScenario)
+		}
 	}
 }
 

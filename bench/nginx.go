@@ -11,24 +11,22 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
-	"strings"
+	"text/template"
 )
 
-// nginxConfig takes, in order: the user directive, the number of workers, the
-// connections for each, the servers, the idle connections to keep to them, the
-// listening address with its options, the directives for TLS and those for
-// buffers. The limits on requests per connection are lifted, as no other peer
-// has them. No body goes through a file, nor waits until it is complete.
-const nginxConfig = `daemon off;
-%s
-worker_processes %d;
-pid nginx.pid;
+// nginxConfig is filled in with nginxValues. The limits on requests per
+// connection are lifted, as no other peer has them. No body goes through a file,
+// nor waits until it is complete.
+var nginxConfig = template.Must(template.New("nginx.conf").Parse(`daemon {{if .Daemon}}on{{else}}off{{end}};
+{{.User}}
+worker_processes {{.Cores}};
+pid {{.Dir}}/nginx.pid;
 error_log /dev/null crit;
 events {
-	worker_connections %d;
+	worker_connections {{.Connections}};
 }
 http {
-	access_log off;
+	access_log {{if .Log}}{{.Log}} combined{{else}}off{{end}};
 	client_body_temp_path client_body;
 	proxy_temp_path proxy;
 	fastcgi_temp_path fastcgi;
@@ -37,72 +35,99 @@ http {
 	keepalive_timeout 1h;
 	keepalive_requests 1000000000;
 	upstream origins {
-%s		keepalive %d;
+{{- range .Origins}}
+		server {{.}} max_fails=0;
+{{- end}}
+		keepalive {{.Pool}};
 		keepalive_requests 1000000000;
 		keepalive_timeout 1h;
 	}
 	server {
-		listen %s backlog=4096;
-%s		client_max_body_size 0;
+		listen {{.Listen}}{{if .TLS}} ssl{{end}}{{if .H2}} http2{{end}} backlog=4096;
+{{- if .TLS}}
+		ssl_certificate {{.Cert}};
+		ssl_certificate_key {{.Key}};
+		ssl_protocols TLSv1.3;
+		ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+		ssl_session_tickets {{if .Resume}}on{{else}}off{{end}};
+{{- end}}
+		client_max_body_size 0;
 		location / {
+{{- if .GRPC}}
+			grpc_pass grpc://origins;
+			grpc_set_header Host ` + hostWanted + `;
+			grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+			grpc_set_header X-Forwarded-Proto $scheme;
+			grpc_set_header X-Forwarded-Host $host;
+{{- else}}
 			proxy_pass http://origins;
 			proxy_http_version 1.1;
 			proxy_set_header Host ` + hostWanted + `;
 			proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 			proxy_set_header X-Forwarded-Proto $scheme;
 			proxy_set_header X-Forwarded-Host $host;
+{{- if .WebSocket}}
+			proxy_set_header Connection $connection_upgrade;
+			proxy_set_header Upgrade $http_upgrade;
+{{- else}}
 			proxy_set_header Connection "";
+{{- end}}
 			proxy_request_buffering off;
 			proxy_max_temp_file_size 0;
-%s		}
-	}
-}
-`
-
-// nginxBuffers replaces the buffers of 4 or 8 KiB where bodies are large. It
-// halves the CPU time for a body of 100 MiB.
-const nginxBuffers = `			proxy_buffers 8 512k;
+{{- if .LargeBody}}
+			proxy_buffers 8 512k;
 			proxy_busy_buffers_size 1m;
-`
+{{- end}}
+{{- end}}
+		}
+	}
+{{- if .WebSocket}}
+	map $http_upgrade $connection_upgrade {
+		default upgrade;
+		'' '';
+	}
+{{- end}}
+}
+`))
+
+// nginxValues is what nginxConfig needs of a setup.
+type nginxValues struct {
+	Dir, User, Listen, Cert, Key string
+	Log                          string // "" for none
+	Origins                      []string
+	Cores, Connections, Pool     int
+	TLS, Resume, H2              bool
+	GRPC, WebSocket              bool
+	Daemon                       bool // only a master in the background lets its program be replaced
+	LargeBody                    bool // buffers above 4 or 8 KiB halve the CPU time for a body of 100 MiB
+}
 
 // nginxPeer is nginx with the configuration above.
 func nginxPeer(context.Context, workshop) peer {
-	return installed("nginx", "-v", `[0-9]+\.[0-9.]+`, func(program string, set setup) (*exec.Cmd, error) {
-		var servers strings.Builder
-		for _, origin := range set.origins {
-			fmt.Fprintf(&servers, "\t\tserver %s max_fails=0;\n", origin)
-		}
+	p := installed("nginx", "-v", `[0-9]+\.[0-9.]+`, func(program string, set setup) (*exec.Cmd, error) {
 		userLine, err := nginxUser()
 		if err != nil {
 			return nil, err
 		}
-		listen, directives := nginxListen(set)
-		buffers := ""
-		if set.body >= largeBody {
-			buffers = nginxBuffers
+		values := nginxValues{
+			Dir: set.dir, User: userLine, Listen: set.listen, Cert: set.certs.cert, Key: set.certs.key,
+			Origins: set.origins, Cores: set.cores, Connections: set.connectionLimit(), Pool: set.pool(),
+			TLS: set.access.TLS, Resume: set.access.Resume, H2: set.access.H2,
+			GRPC: set.upstream == toGRPC, WebSocket: set.upstream == toWebSocket,
+			Daemon: set.event == upgradeEvent, LargeBody: set.body >= largeBody,
 		}
-		text := fmt.Sprintf(nginxConfig, userLine, set.cores, set.connectionLimit(), servers.String(), set.pool(), listen, directives, buffers)
-		if _, err := set.write("nginx.conf", text); err != nil {
+		if set.log {
+			values.Log = set.logFile()
+		}
+		if _, err := set.fill("nginx.conf", nginxConfig, values); err != nil {
 			return nil, err
 		}
 		// -e keeps it from opening the log file it was built with.
 		return exec.Command(program, "-p", set.dir, "-c", "nginx.conf", "-e", "stderr"), nil
 	})
-}
-
-// nginxListen returns the address with its options, and the lines for TLS:
-// without tickets, as no client of ours resumes.
-func nginxListen(set setup) (listen, directives string) {
-	listen = set.listen
-	if set.access.TLS {
-		listen += " ssl"
-		directives = "\t\tssl_certificate " + set.certs.cert + ";\n\t\tssl_certificate_key " + set.certs.key + ";\n" +
-			"\t\tssl_protocols TLSv1.3;\n\t\tssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n\t\tssl_session_tickets off;\n"
-	}
-	if set.access.H2 {
-		listen += " http2"
-	}
-	return listen, directives
+	p.features = featureSet(accessLog, webSocket, gRPC, reloading, upgrading)
+	p.happen = nginxHappen
+	return p
 }
 
 // nginxUser keeps the workers of a master that runs as root from changing to a

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,40 +24,65 @@ const originCount = 3
 // echoTarget is the target that an origin answers with the head it received.
 const echoTarget = "/echo"
 
-// originReady is the first line that the origin program prints.
+// bodyTarget starts the targets that an origin answers with a body; the number
+// of its bytes follows.
+const bodyTarget = "/b/"
+
+// checkTarget starts the targets that an origin answers as /b/, but with status
+// 400 unless the bytes of the request's body are right.
+const checkTarget = "/v/"
+
+// delayTarget starts the targets that an origin answers as /b/, originDelay
+// later.
+const delayTarget = "/d/"
+
+const originDelay = 100 * time.Millisecond
+
+// originReady is the first line that the origin program prints: addresses.
 type originReady struct {
-	Addrs []string `json:"addrs"`
+	Addrs []string `json:"addrs"` // of HTTP/1.1
+	H2    []string `json:"h2"`    // of HTTP/2 without TLS
+	GRPC  []string `json:"grpc"`  // of gRPC without TLS
 }
 
 // originStats is what the origin program prints for each line it reads.
 type originStats struct {
 	Accepts  int64 `json:"accepts"`  // connections accepted so far
-	Requests int64 `json:"requests"` // requests answered so far
+	Requests int64 `json:"requests"` // requests or messages answered so far
 }
 
-// An origin is a program with originCount listeners that answers GET /b/N with
-// N bytes as cheaply as it can.
+// An origin is a program with several listeners that answers GET /b/N with N
+// bytes as cheaply as it can.
 type origin struct {
 	accepts, requests atomic.Int64
-	small             sync.Map // int64 size to []byte, whole responses
-	filler            []byte
+	starts            sync.Map // int64 size to []byte, as of bodyStart
 }
 
-// runOrigin is the origin program: it serves until in ends.
-func runOrigin(in io.Reader, out io.Writer) error {
-	o := &origin{filler: make([]byte, 256<<10)}
-	for i := range o.filler {
-		o.filler[i] = 'a' + byte(i%26)
-	}
+// runOrigin is the origin program, with count listeners for HTTP/1.1 and
+// originCount for each of the others: it serves until in ends.
+func runOrigin(count int, in io.Reader, out io.Writer) error {
+	o := new(origin)
 	var ready originReady
-	for range originCount {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return fmt.Errorf("listen as origin: %w", err)
+	server := o.grpcServer()
+	defer server.Stop()
+	for _, kind := range []struct {
+		count int
+		addrs *[]string
+		serve func(net.Listener)
+	}{
+		{count, &ready.Addrs, func(ln net.Listener) { o.accept(ln, o.serve) }},
+		{originCount, &ready.H2, func(ln net.Listener) { o.accept(ln, o.serveH2) }},
+		{originCount, &ready.GRPC, func(ln net.Listener) { _ = server.Serve(countedListener{ln, &o.accepts}) }},
+	} {
+		for i := range kind.count {
+			ln, err := listenAsOrigin(i)
+			if err != nil {
+				return err
+			}
+			defer ln.Close() // ends serve
+			*kind.addrs = append(*kind.addrs, ln.Addr().String())
+			go kind.serve(ln)
 		}
-		defer ln.Close() // ends accept
-		ready.Addrs = append(ready.Addrs, ln.Addr().String())
-		go o.accept(ln)
 	}
 	enc := json.NewEncoder(out)
 	if err := enc.Encode(ready); err != nil {
@@ -70,15 +96,26 @@ func runOrigin(in io.Reader, out io.Writer) error {
 	return nil
 }
 
+// listenAsOrigin returns the listener of origin i. Some share an address of the
+// loopback network, each with its own port, so that none runs out of ports.
+func listenAsOrigin(i int) (net.Listener, error) {
+	const each = 1000
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.%d.1:0", i/each))
+	if err != nil {
+		return nil, fmt.Errorf("listen as origin: %w", err)
+	}
+	return ln, nil
+}
+
 // accept serves connections of ln until it is closed.
-func (o *origin) accept(ln net.Listener) {
+func (o *origin) accept(ln net.Listener, serve func(*net.TCPConn)) {
 	for {
 		conn, err := ln.Accept()
 		if err != nil {
 			return
 		}
 		o.accepts.Add(1)
-		go o.serve(conn.(*net.TCPConn)) // ends with its connection
+		go serve(conn.(*net.TCPConn)) // ends with its connection
 	}
 }
 
@@ -86,71 +123,119 @@ func (o *origin) accept(ln net.Listener) {
 // that is not one of ours.
 func (o *origin) serve(conn *net.TCPConn) {
 	defer conn.Close()
-	buf := make([]byte, 16<<10)
-	have := 0
-	space := func() []byte { return buf[have:] }
-	take := func(n int) (bool, error) {
-		have += n
-		for {
-			used, err := o.answer(conn, buf[:have])
-			if err != nil {
-				return false, err
-			}
-			if used == 0 {
-				break
-			}
-			have = copy(buf, buf[used:have])
-		}
-		if have == len(buf) {
-			return false, fmt.Errorf("request is longer than %d bytes", len(buf))
-		}
-		return false, nil
-	}
-	_ = readEach(conn, nil, space, take) // its end is the connection's
+	c := &originConn{origin: o, conn: conn, buf: make([]byte, 16<<10)}
+	_ = readEach(conn, nil, c.space, c.take) // its end is the connection's
 }
 
-// answer serves the request at the start of b, head and body, and returns its
-// length, 0 if it is incomplete.
-func (o *origin) answer(conn *net.TCPConn, b []byte) (used int, err error) {
-	req, n, err := consumeRequest(b)
-	if err != nil || n == 0 || int64(len(b)-n) < req.body {
-		return 0, err
+// An originConn is a connection to an origin.
+type originConn struct {
+	*origin
+	conn *net.TCPConn
+	buf  []byte
+	have int // bytes in buf
+
+	req     originRequest // under way, if head is not nil
+	head    []byte
+	left    int64 // bytes of its body still to come
+	checker bodyChecker
+	wrong   error // what checker has found
+	socket  bool  // a WebSocket
+}
+
+func (c *originConn) space() []byte { return c.buf[c.have:] }
+
+// take answers what n more bytes in space() complete.
+func (c *originConn) take(n int) (bool, error) {
+	c.have += n
+	for {
+		step := c.advance
+		if c.socket {
+			step = c.echoMessages
+		}
+		used, err := step(c.buf[:c.have])
+		if err != nil {
+			return false, err
+		}
+		if used == 0 {
+			break
+		}
+		c.have = copy(c.buf, c.buf[used:c.have])
 	}
-	o.requests.Add(1)
-	if req.size < 0 {
-		_, err := conn.Write(append(o.head(conn, int64(n)), b[:n]...))
-		return n + int(req.body), err
+	if c.have == len(c.buf) {
+		return false, fmt.Errorf("request head is longer than %d bytes", len(c.buf))
 	}
-	return n + int(req.body), o.respond(conn, req.size)
+	return false, nil
+}
+
+// advance consumes a head or some body at the start of b, answers the request
+// if that completes it, and returns the number of bytes; 0 means that it needs
+// more.
+func (c *originConn) advance(b []byte) (used int, err error) {
+	if c.head == nil {
+		if c.req, used, err = consumeRequest(b); err != nil || used == 0 {
+			return 0, err
+		}
+		c.head, c.left = b[:used], c.req.body
+		c.checker, c.wrong = bodyChecker{}, nil
+		if c.req.kind == echoRequest {
+			c.head = bytes.Clone(c.head)
+		}
+	} else {
+		used = int(min(c.left, int64(len(b))))
+		if c.req.kind == checkRequest && c.wrong == nil {
+			_, c.wrong = c.checker.Write(b[:used])
+		}
+		c.left -= int64(used)
+	}
+	if c.left > 0 {
+		return used, nil
+	}
+	err = c.answer()
+	c.head = nil
+	return used, err
+}
+
+// answer sends the response to a request that is complete.
+func (c *originConn) answer() error {
+	if c.req.kind == socketRequest { // its messages count, not the handshake
+		c.socket = true
+		_, err := c.conn.Write(webSocketResponse())
+		return err
+	}
+	c.requests.Add(1)
+	switch c.req.kind {
+	case echoRequest:
+		_, err := c.conn.Write(append(c.responseHead(c.conn, int64(len(c.head))), c.head...))
+		return err
+	case delayRequest:
+		size := c.req.size
+		time.AfterFunc(originDelay, func() { _ = c.respond(c.conn, size) }) // its error is the connection's
+		return nil
+	case checkRequest:
+		if c.wrong != nil {
+			_, err := io.WriteString(c.conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+			return err
+		}
+	}
+	return c.respond(c.conn, c.req.size)
 }
 
 // respond sends a response with size bytes of body.
 func (o *origin) respond(conn *net.TCPConn, size int64) error {
-	if size > int64(len(o.filler)) {
-		if _, err := conn.Write(o.head(conn, size)); err != nil {
-			return err
-		}
-		for size > 0 {
-			n := min(size, int64(len(o.filler)))
-			if _, err := conn.Write(o.filler[:n]); err != nil {
-				return err
-			}
-			size -= n
-		}
-		return nil
-	}
-	whole, ok := o.small.Load(size)
+	start, ok := o.starts.Load(size)
 	if !ok {
-		whole = append(o.head(conn, size), o.filler[:size]...)
-		o.small.Store(size, whole)
+		start = bodyStart(o.responseHead(conn, size), size)
+		o.starts.Store(size, start)
 	}
-	_, err := conn.Write(whole.([]byte))
-	return err
+	if _, err := conn.Write(start.([]byte)); err != nil {
+		return err
+	}
+	return writeRest(conn, size)
 }
 
-// head returns a response head of ordinary size. Its X-Origin field names
+// responseHead returns a response head of ordinary size. Its X-Origin field names
 // the origin in an echo; other responses are shared by all origins.
-func (o *origin) head(conn *net.TCPConn, size int64) []byte {
+func (o *origin) responseHead(conn *net.TCPConn, size int64) []byte {
 	b := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n")
 	b = append(b, "Date: "+time.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")+"\r\n"...)
 	b = append(b, "Cache-Control: max-age=60\r\nETag: \"5f3e-1b2c\"\r\nX-Origin: "+conn.LocalAddr().String()+"\r\n"...)

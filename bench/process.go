@@ -27,7 +27,9 @@ import (
 type process struct {
 	name   string
 	cmd    *exec.Cmd
+	tree   *procTree // of the process, also after it has ended
 	stderr *tail
+	silent chan struct{} // closed once nobody writes to stderr any more
 	ended  chan struct{} // closed once it has been waited for
 	err    error         // how it ended; read after ended
 }
@@ -35,16 +37,35 @@ type process struct {
 // startProcess starts cmd on cpus alone, in a process group of its own so that
 // Ctrl-C reaches only us. It is asked to end if we die. Its owner calls stop.
 func startProcess(name string, cmd *exec.Cmd, cpus []int) (*process, error) {
-	p := &process{name: name, cmd: cmd, stderr: new(tail), ended: make(chan struct{})}
-	cmd.Stderr = p.stderr
+	p := &process{name: name, cmd: cmd, stderr: new(tail), silent: make(chan struct{}), ended: make(chan struct{})}
+	// A pipe of our own, as Wait would wait for all who inherit one of cmd's.
+	out, in, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = in
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := onCPUs(cpus, cmd.Start); err != nil {
+	err = onCPUs(cpus, cmd.Start)
+	_ = in.Close()
+	if err != nil {
+		_ = out.Close()
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
+	go func() { // ends with the last process that has the other end, which stop sees to
+		_, _ = io.Copy(p.stderr, out)
+		_ = out.Close()
+		close(p.silent)
+	}()
+	tree, treeErr := newProcTree(cmd.Process.Pid) // before anybody can wait for it
+	p.tree = tree
 	go func() { // ends with the child, which stop sees to
 		p.err = cmd.Wait()
 		close(p.ended)
 	}()
+	if treeErr != nil {
+		p.stop()
+		return nil, fmt.Errorf("start %s: %w", name, treeErr)
+	}
 	return p, nil
 }
 
@@ -53,12 +74,10 @@ func startProcess(name string, cmd *exec.Cmd, cpus []int) (*process, error) {
 func onCPUs(cpus []int, start func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before, during unix.CPUSet
+	var before unix.CPUSet
+	during := cpuSet(cpus)
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return fmt.Errorf("read CPU affinity: %w", err)
-	}
-	for _, cpu := range cpus {
-		during.Set(cpu)
 	}
 	if err := unix.SchedSetaffinity(0, &during); err != nil {
 		return fmt.Errorf("set CPU affinity: %w", err)
@@ -82,26 +101,43 @@ func allowedCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// stop ends the process: SIGTERM first, and after two seconds SIGKILL to its
-// group. It returns once it has ended.
+// stopPatience is how long a process may take to end when asked to.
+const stopPatience = 2 * time.Second
+
+// stop ends the process, SIGTERM first and after stopPatience SIGKILL, and then
+// whatever it leaves behind. It returns once it has ended.
 func (p *process) stop() {
 	select {
 	case <-p.ended:
-		return
 	default:
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		if !p.await(stopPatience) {
+			_ = p.cmd.Process.Kill()
+		}
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if p.tree != nil {
+		p.tree.kill()
+	}
+	<-p.ended
+}
+
+// await waits until the process has ended, and reports whether it did within d.
+func (p *process) await(d time.Duration) bool {
 	select {
 	case <-p.ended:
-	case <-time.After(2 * time.Second):
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.ended
+		return true
+	case <-time.After(d):
+		return false
 	}
 }
 
 // failure says how a process ended that should not have, in one line.
 func (p *process) failure() error {
 	<-p.ended
+	select {
+	case <-p.silent:
+	case <-time.After(time.Second): // another process still has it
+	}
 	if text := strings.TrimSpace(p.stderr.String()); text != "" {
 		return fmt.Errorf("%s ended (%v): %s", p.name, p.err, text)
 	}
@@ -117,9 +153,9 @@ type helper struct {
 	dec *json.Decoder
 }
 
-// startHelper runs this program with the given subcommand on cpus.
-func startHelper(subcommand string, cpus []int) (*helper, error) {
-	cmd, err := selfCommand(subcommand, len(cpus))
+// startHelper runs this program with the given subcommand and arguments on cpus.
+func startHelper(subcommand string, cpus []int, args ...string) (*helper, error) {
+	cmd, err := selfCommand(subcommand, len(cpus), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -188,9 +224,11 @@ func (h *helper) ask(ctx context.Context, line string, answer any) error {
 	return nil
 }
 
-// close ends the helper and frees what it holds here.
+// close ends the helper and frees what it holds here. The helper ends by itself
+// when its input does, after it has closed its connections.
 func (h *helper) close() {
 	_ = h.in.Close()
+	_ = h.await(patience)
 	h.stop()
 	_ = h.out.Close()
 }

@@ -42,30 +42,9 @@ func (u usage) sub(v usage) usage {
 // uses 100 a second for user space on all architectures.
 const clockTick = 10 * time.Millisecond
 
-// readUsage returns what the processes in pids have used together.
-func readUsage(pids []int) (usage, error) {
-	var sum usage
-	for _, pid := range pids {
-		cpu, err := processCPU(pid)
-		if err != nil {
-			return usage{}, fmt.Errorf("read CPU clock of process %d: %w", pid, err)
-		}
-		sum.CPU += cpu
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return usage{}, err
-		}
-		st, err := parseStat(data)
-		if err != nil {
-			return usage{}, fmt.Errorf("process %d: %w", pid, err)
-		}
-		sum.User += st.user
-		sum.System += st.system
-		vol, invol := contextSwitches(pid)
-		sum.Voluntary += vol
-		sum.Involuntary += invol
-	}
-	return sum, nil
+// add returns u and v together.
+func (u usage) add(v usage) usage {
+	return u.sub(usage{-v.CPU, -v.User, -v.System, -v.Voluntary, -v.Involuntary})
 }
 
 // processCPU returns the CPU time of all threads that pid has or had. It
@@ -80,87 +59,77 @@ func processCPU(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// contextSwitches sums the switches of the threads that pid has now.
-func contextSwitches(pid int) (voluntary, involuntary int64) {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			continue // the thread has just ended
-		}
-		voluntary += statusValue(data, "voluntary_ctxt_switches")
-		involuntary += statusValue(data, "nonvoluntary_ctxt_switches")
-	}
-	return voluntary, involuntary
+// A procStat is what we need of /proc/PID/stat.
+type procStat struct {
+	procID
+	parent, group, session int
+	zombie                 bool // ended, but not waited for
+	user, system           time.Duration
 }
 
-// residentMemory returns the resident memory of pids together, in bytes.
-// Pages that processes share count once for each.
-func residentMemory(pids []int) (int64, error) {
-	var sum int64
-	for _, pid := range pids {
-		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil {
-			return 0, err
-		}
-		sum += statusValue(data, "VmRSS") << 10
-	}
-	if sum == 0 {
-		return 0, errors.New("no VmRSS in /proc/PID/status")
-	}
-	return sum, nil
+// A procID is a process id and when the process started, in clock ticks since
+// boot: together they are not used again.
+type procID struct {
+	pid   int
+	start uint64
 }
 
-// processTree returns root and its living descendants.
-func processTree(root int) ([]int, error) {
+// readStat reads /proc/PID/stat.
+func readStat(pid int) (procStat, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return procStat{}, err
+	}
+	return parseStat(data)
+}
+
+// allStats returns the stat of every process that there is.
+func allStats() ([]procStat, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	children := make(map[int][]int)
+	var all []procStat
 	for _, name := range files {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			continue // the process has just ended
 		}
 		if st, err := parseStat(data); err == nil {
-			children[st.parent] = append(children[st.parent], st.pid)
+			all = append(all, st)
 		}
 	}
-	tree := []int{root}
-	for i := 0; i < len(tree); i++ {
-		tree = append(tree, children[tree[i]]...)
-	}
-	return tree, nil
-}
-
-// A procStat is what we need of /proc/PID/stat.
-type procStat struct {
-	pid, parent  int
-	user, system time.Duration
+	return all, nil
 }
 
 // parseStat parses /proc/PID/stat; see proc_pid_stat(5). The second field is
 // the program's name in parentheses and may itself contain any byte.
-func parseStat(data []byte) (procStat, error) {
+func parseStat(data []byte) (st procStat, err error) {
 	bad := fmt.Errorf("malformed /proc/PID/stat: %q", clip(data))
 	open, end := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 0 || end < open {
 		return procStat{}, bad
 	}
-	const parentField, userField, systemField = 1, 11, 12 // after the name
+	// Positions after the name.
+	const stateField, parentField, groupField, sessionField, userField, systemField, startField = 0, 1, 2, 3, 11, 12, 19
 	fields := strings.Fields(string(data[end+1:]))
-	if len(fields) <= systemField {
+	if len(fields) <= startField {
 		return procStat{}, bad
 	}
-	pid, err1 := strconv.Atoi(strings.TrimSpace(string(data[:open])))
-	parent, err2 := strconv.Atoi(fields[parentField])
-	user, err3 := strconv.ParseInt(fields[userField], 10, 64)
-	system, err4 := strconv.ParseInt(fields[systemField], 10, 64)
-	if errors.Join(err1, err2, err3, err4) != nil {
+	number := func(field string) int64 {
+		n, e := strconv.ParseInt(field, 10, 64)
+		err = errors.Join(err, e)
+		return n
+	}
+	st.pid = int(number(strings.TrimSpace(string(data[:open]))))
+	st.zombie = fields[stateField] == "Z"
+	st.parent, st.group, st.session = int(number(fields[parentField])), int(number(fields[groupField])), int(number(fields[sessionField]))
+	st.user, st.system = time.Duration(number(fields[userField]))*clockTick, time.Duration(number(fields[systemField]))*clockTick
+	st.start = uint64(number(fields[startField]))
+	if err != nil {
 		return procStat{}, bad
 	}
-	return procStat{pid, parent, time.Duration(user) * clockTick, time.Duration(system) * clockTick}, nil
+	return st, nil
 }
 
 // statusValue returns the number after "name:" in a file of the form of

@@ -6,15 +6,15 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
+	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 // A report is everything that --json writes.
@@ -25,38 +25,7 @@ type report struct {
 	Duration  float64          `json:"duration_seconds"`
 	Peers     []peer           `json:"peers"`
 	Scenarios []scenarioResult `json:"scenarios"`
-}
-
-// A machine says where a report comes from.
-type machine struct {
-	CPU    string `json:"cpu"`
-	CPUs   int    `json:"cpus"`
-	Kernel string `json:"kernel"`
-	Go     string `json:"go"`
-}
-
-func thisMachine() machine {
-	m := machine{CPU: "unknown CPU", CPUs: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOARCH}
-	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		m.CPU = cpuModel(string(data), m.CPU)
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) == nil {
-		m.Kernel = unix.ByteSliceToString(u.Release[:])
-	}
-	return m
-}
-
-// cpuModel returns the first model name in the text of /proc/cpuinfo, or
-// otherwise what is given: not every architecture names one.
-func cpuModel(text, otherwise string) string {
-	for line := range strings.Lines(text) {
-		name, value, ok := strings.Cut(line, ":")
-		if ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return otherwise
+	Growths   []growthResult   `json:"growths,omitempty"`
 }
 
 // writeJSON writes r to file.
@@ -68,10 +37,49 @@ func (r *report) writeJSON(file string) error {
 	return os.WriteFile(file, append(data, '\n'), 0o644)
 }
 
+// failure returns an error that names what failed, nil if nothing did.
+func (r *report) failure() error {
+	var errs []error
+	for _, p := range r.Peers {
+		if p.Failed != "" {
+			errs = append(errs, fmt.Errorf("%s: %s", p.Name, p.Failed))
+		}
+	}
+	for i := range r.Scenarios {
+		errs = append(errs, r.Scenarios[i].failure())
+	}
+	for i := range r.Growths {
+		errs = append(errs, r.Growths[i].failure()...)
+	}
+	return errors.Join(errs...)
+}
+
+// failure returns an error that names the peers of which a sample failed, nil
+// if there is none.
+func (s *scenarioResult) failure() error {
+	errs := []error{failure(s.Name, s.Summary, s.Samples)}
+	for _, r := range s.Rates {
+		errs = append(errs, failure(fmt.Sprintf("%s at %.0f/s", s.Name, r.Rate), r.Summary, r.Samples))
+	}
+	return errors.Join(errs...)
+}
+
+func failure(what string, summaries []summary, samples []sample) error {
+	var errs []error
+	for _, sum := range summaries {
+		if sum.Failed > 0 {
+			i := slices.IndexFunc(samples, func(x sample) bool { return x.Peer == sum.Peer && x.failed() })
+			errs = append(errs, fmt.Errorf("%s: %s: failed %d of %d, first: %s", what, sum.Peer, sum.Failed, sum.Samples, samples[i].Error))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // printIntro prints machine, peers and method.
 func (r *report) printIntro(w io.Writer, b *bench) {
 	m := r.Machine
-	fmt.Fprintf(w, "machine  %s, %d CPUs, Linux %s, %s\n", m.CPU, m.CPUs, m.Kernel, m.Go)
+	fmt.Fprintf(w, "machine  %s, %d CPUs, %s, Linux %s, %s\n", m.CPU, m.CPUs, m.OS, m.Kernel, m.Go)
+	fmt.Fprintf(w, "run      %s, load average before %s, belay's source %s\n", m.Date, m.Load, cmp.Or(m.Belay, "unknown to git"))
 	for i, p := range r.Peers {
 		head := "peers"
 		if i > 0 {
@@ -83,7 +91,7 @@ func (r *report) printIntro(w io.Writer, b *bench) {
 		fmt.Fprintf(w, "%-8s %s %s\n", head, p.Name, p.Version)
 	}
 	fmt.Fprintf(w, "method   proxy on CPU %s, load and %d origins on CPU %s; %d rounds of %v, every round all peers in another order\n",
-		numbers(b.proxyCPUs), len(b.origins), numbers(b.loadCPUs), r.Rounds, b.opts.duration)
+		numbers(b.proxyCPUs), originCount, numbers(b.loadCPUs), r.Rounds, b.opts.duration)
 	fmt.Fprintln(w, "         CPU is user and system time of the proxy's processes, closed loop; (min–max) over rounds")
 	if len(b.proxyCPUs)+len(b.loadCPUs) > m.CPUs {
 		fmt.Fprintln(w, "         proxy, load and origins share CPUs: latency and requests/s mean little")
@@ -103,89 +111,78 @@ func (s *scenarioResult) print(w io.Writer) {
 	if len(s.Summary) == 0 {
 		return
 	}
-	if s.idle {
-		printTable(w, s.idleTable())
-	} else {
-		printTable(w, s.busyTable())
-		s.printRatios(w)
-	}
-	for _, sample := range s.Samples {
-		if sample.Errors > 0 {
-			fmt.Fprintf(w, "  %s, round %d: %d errors, first: %s\n", sample.Peer, sample.Round+1, sample.Errors, sample.Error)
-		}
-	}
+	printTable(w, tableOf(s.metrics(), s.Summary))
+	s.printNotes(w)
+	s.printRates(w)
 }
 
-// busyTable has a row for each peer of a scenario that measures CPU.
-func (s *scenarioResult) busyTable() [][]string {
-	rows := [][]string{{"", "CPU µs/req", "(min–max)", "÷ best", "user", "core", "req/s", "p50 µs", "p99", "p99.9", "waits/req", "reuse", "RSS MiB", "loaded"}}
-	for _, sum := range s.Summary {
-		median := func(value func(sample) float64) float64 {
-			return spreadOf(column(s.Samples, sum.Peer, value)).Median
+// tableOf has two rows for each peer, the medians and below them the least and
+// the greatest, if there is more than one sample.
+func tableOf(metrics []metric, summaries []summary) [][]string {
+	head := []string{""}
+	for _, m := range metrics {
+		head = append(head, m.Title)
+		if m.Key == cpuKey {
+			head = append(head, "÷ best")
 		}
-		ratio := "–"
-		if sum.ToBest > 0 {
-			ratio = fmt.Sprintf("%.2f", sum.ToBest)
+	}
+	rows := [][]string{head}
+	for i := range summaries {
+		sum := &summaries[i]
+		if sum.Metrics == nil {
+			continue
 		}
-		rows = append(rows, []string{
-			sum.Peer,
-			fmt.Sprintf("%.2f", sum.CPU.Median),
-			fmt.Sprintf("(%.2f–%.2f)", sum.CPU.Min, sum.CPU.Max),
-			ratio,
-			fmt.Sprintf("%.0f %%", 100*median(func(x sample) float64 { return x.UserShare })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return x.CoreMicros })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return x.PerSecond })),
-			latency(median(func(x sample) float64 { return x.P50 })),
-			latency(median(func(x sample) float64 { return x.P99 })),
-			latency(median(func(x sample) float64 { return x.P999 })),
-			fmt.Sprintf("%.3f", median(func(x sample) float64 { return x.Voluntary })),
-			fmt.Sprintf("%.3f %%", 100*median(func(x sample) float64 { return x.Reuse })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSIdle) })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSLoaded) })),
-		})
+		medians, ranges := []string{sum.Peer}, []string{""}
+		for _, m := range metrics {
+			v := sum.Metrics[m.Key]
+			medians = append(medians, sum.mark(m.Key)+m.format(v.Median))
+			ranges = append(ranges, rangeText(m, v))
+			if m.Key == cpuKey {
+				medians, ranges = append(medians, measured(decimals(2))(sum.ToBest)), append(ranges, "")
+			}
+		}
+		rows = append(rows, medians)
+		if sum.Samples-sum.Failed > 1 {
+			rows = append(rows, ranges)
+		}
 	}
 	return rows
 }
 
-// latency returns a number of microseconds as text; 0 means that it was not
-// measured, as h2load does not.
-func latency(us float64) string {
-	if us == 0 {
-		return "–"
+// rangeText returns "least–greatest" of v, "" if they look the same.
+func rangeText(m metric, v spread) string {
+	least, greatest := m.format(v.Min), m.format(v.Max)
+	if least == greatest {
+		return ""
 	}
-	return fmt.Sprintf("%.0f", us)
+	return strings.TrimSuffix(least, " %") + "–" + greatest
 }
 
-// idleTable has a row for each peer of a scenario that measures memory.
-func (s *scenarioResult) idleTable() [][]string {
-	rows := [][]string{{"", "RSS MiB", "with conns", "after wait", "KiB/conn", "after wait", "closed"}}
-	perConn := func(x sample, rss int64) float64 {
-		return float64(rss-x.RSSIdle) / 1024 / float64(s.conns)
+// saturated is the share of time that the proxy's CPUs have to be busy for the
+// requests per second to be the proxy's.
+const saturated = 0.95
+
+// mark returns what stands before the median of a metric: "≥" before requests
+// per second if the load, and not the proxy, limited them.
+func (s *summary) mark(key string) string {
+	if key == perSecondKey && s.loadLimited() {
+		return "≥"
 	}
-	for _, sum := range s.Summary {
-		median := func(value func(sample) float64) float64 {
-			return spreadOf(column(s.Samples, sum.Peer, value)).Median
-		}
-		rows = append(rows, []string{
-			sum.Peer,
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSIdle) })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSLoaded) })),
-			fmt.Sprintf("%.1f", median(func(x sample) float64 { return mebi(x.RSSWaited) })),
-			fmt.Sprintf("%.2f", median(func(x sample) float64 { return perConn(x, x.RSSLoaded) })),
-			fmt.Sprintf("%.2f", median(func(x sample) float64 { return perConn(x, x.RSSWaited) })),
-			fmt.Sprintf("%.0f", median(func(x sample) float64 { return float64(x.Closed) })),
-		})
-	}
-	return rows
+	return ""
+}
+
+func (s *summary) loadLimited() bool {
+	busy := s.Metrics[busyKey].Median
+	return busy > 0 && busy < saturated
 }
 
 // noisy is the spread of a control from which on a comparison is not to be
 // trusted.
 const noisy = 0.10
 
-// printRatios prints how httputil compares with each belay, and whether the
-// controls were steady.
-func (s *scenarioResult) printRatios(w io.Writer) {
+// printNotes prints how httputil compares with each belay, whether the
+// controls were steady, and what failed.
+func (s *scenarioResult) printNotes(w io.Writer) {
 	for _, sum := range s.Summary {
 		if !isBelay(sum.Peer) {
 			continue
@@ -195,8 +192,29 @@ func (s *scenarioResult) printRatios(w io.Writer) {
 		}
 	}
 	for _, sum := range s.Summary {
-		if (sum.Peer == nginxName || sum.Peer == haproxyName) && sum.CPU.width() > noisy {
-			fmt.Fprintf(w, "  noisy: %s itself varied by %.0f %% between rounds\n", sum.Peer, 100*sum.CPU.width())
+		if width := sum.Metrics[cpuKey].width(); (sum.Peer == nginxName || sum.Peer == haproxyName) && width > noisy {
+			fmt.Fprintf(w, "  noisy: %s itself varied by %.0f %% between rounds\n", sum.Peer, 100*width)
+		}
+	}
+	if slices.ContainsFunc(s.Summary, func(sum summary) bool { return sum.loadLimited() }) {
+		fmt.Fprintf(w, "  ≥: load limited, the proxy's CPU was less than %.0f %% busy\n", 100*saturated)
+	}
+	printFailures(w, s.Summary, s.Samples)
+}
+
+// printFailures prints which samples failed.
+func printFailures(w io.Writer, summaries []summary, samples []sample) {
+	for _, sum := range summaries {
+		if sum.Failed > 0 {
+			fmt.Fprintf(w, "  %s: failed %d of %d\n", sum.Peer, sum.Failed, sum.Samples)
+		}
+	}
+	for _, sample := range samples {
+		if sample.LostRequests > 0 {
+			fmt.Fprintf(w, "  %s, round %d: %d requests lost, first: %s\n", sample.Peer, sample.Round+1, sample.LostRequests, sample.FirstLost)
+		}
+		if sample.failed() {
+			fmt.Fprintf(w, "  %s, round %d: %d errors, first: %s\n", sample.Peer, sample.Round+1, sample.Errors, sample.Error)
 		}
 	}
 }

@@ -41,33 +41,50 @@ func (s spread) width() float64 {
 	return (s.Max - s.Min) / s.Median
 }
 
-// A summary is what all rounds of one scenario say about one peer.
+// A summary is what all rounds of one scenario say about one peer. Samples
+// that failed count for nothing but Failed.
 type summary struct {
-	Peer   string  `json:"peer"`
-	CPU    spread  `json:"cpu_us_per_request"`
-	ToBest float64 `json:"cpu_ratio_to_best,omitempty"` // to the better of nginx and HAProxy; 0 if neither ran
+	Peer    string            `json:"peer"`
+	Samples int               `json:"samples"`
+	Failed  int               `json:"failed,omitempty"`
+	Metrics map[string]spread `json:"metrics,omitempty"`           // by key; none if all samples failed
+	ToBest  float64           `json:"cpu_ratio_to_best,omitempty"` // to the better of nginx and HAProxy; 0 if neither ran
 }
 
-// summarize returns a summary for each peer, in the order of peers.
-func summarize(peers []string, samples []sample) []summary {
+// summarize returns a summary of metrics for each peer, in the order of peers.
+func summarize(peers []string, metrics []metric, samples []sample) []summary {
 	best := betterControl(samples)
 	var all []summary
 	for _, name := range peers {
-		all = append(all, summary{
-			Peer:   name,
-			CPU:    spreadOf(column(samples, name, func(s sample) float64 { return s.CPUMicros })),
-			ToBest: cpuRatio(samples, name, best),
-		})
+		sum := summary{Peer: name, ToBest: cpuRatio(samples, name, best)}
+		for _, s := range samples {
+			if s.Peer == name {
+				sum.Samples++
+				if s.failed() {
+					sum.Failed++
+				}
+			}
+		}
+		if sum.Samples > sum.Failed {
+			sum.Metrics = make(map[string]spread)
+			for _, m := range metrics {
+				sum.Metrics[m.Key] = spreadOf(column(samples, name, m.value))
+			}
+		}
+		all = append(all, sum)
 	}
 	return all
 }
+
+// cpuMicros is the value of the metric that peers are compared by.
+func cpuMicros(s sample) float64 { return s.CPUMicros }
 
 // betterControl returns which of nginx and HAProxy took less CPU per request,
 // "" if neither was measured.
 func betterControl(samples []sample) string {
 	best, least := "", 0.0
 	for _, name := range []string{nginxName, haproxyName} {
-		cpu := spreadOf(column(samples, name, func(s sample) float64 { return s.CPUMicros })).Median
+		cpu := spreadOf(column(samples, name, cpuMicros)).Median
 		if cpu > 0 && (best == "" || cpu < least) {
 			best, least = name, cpu
 		}
@@ -79,22 +96,28 @@ func betterControl(samples []sample) string {
 // over the rounds of the ratio in one round, since what disturbs the machine
 // for a while disturbs both. It returns 0 if no round has both.
 func cpuRatio(samples []sample, a, b string) float64 {
-	var ratios []float64
+	return spreadOf(ratios(samples, a, b, cpuMicros)).Median
+}
+
+// ratios returns value of peer a over that of peer b for each round in which
+// neither failed.
+func ratios(samples []sample, a, b string, value func(sample) float64) []float64 {
+	var list []float64
 	for _, x := range samples {
 		for _, y := range samples {
-			if x.Peer == a && y.Peer == b && x.Round == y.Round && y.CPUMicros > 0 {
-				ratios = append(ratios, x.CPUMicros/y.CPUMicros)
+			if x.Peer == a && y.Peer == b && x.Round == y.Round && !x.failed() && !y.failed() && value(y) > 0 {
+				list = append(list, value(x)/value(y))
 			}
 		}
 	}
-	return spreadOf(ratios).Median
+	return list
 }
 
-// column returns one value of each sample of peer.
+// column returns one value of each sample of peer that did not fail.
 func column(samples []sample, peer string, value func(sample) float64) []float64 {
 	var values []float64
 	for _, s := range samples {
-		if s.Peer == peer {
+		if s.Peer == peer && !s.failed() {
 			values = append(values, value(s))
 		}
 	}

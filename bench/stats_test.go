@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -62,12 +63,33 @@ func TestCPURatioPairsRounds(t *testing.T) {
 
 func TestSummarize(t *testing.T) {
 	samples := slices.Concat(samplesOf("nginx", 12), samplesOf("haproxy", 10), samplesOf("belay", 9))
-	got := summarize([]string{"belay", "nginx"}, samples)
+	got := summarize([]string{"belay", "nginx"}, scenarios[0].metrics(), samples)
 	if len(got) != 2 || got[0].ToBest != 0.9 || got[1].ToBest != 1.2 {
 		t.Errorf("summarize = %+v, want ratios 0.9 and 1.2 to haproxy", got)
 	}
+	if cpu := got[0].Metrics[cpuKey]; cpu != (spread{9, 9, 9}) {
+		t.Errorf("CPU of belay = %+v, want 9", cpu)
+	}
 	if got := betterControl(samplesOf("belay", 9)); got != "" {
 		t.Errorf("better control = %q, want none", got)
+	}
+}
+
+// A sample that failed enters neither medians nor ratios.
+func TestFailedSamplesDoNotCount(t *testing.T) {
+	samples := append(samplesOf("nginx", 10, 10, 10), samplesOf("belay", 9, 0.1, 9)...)
+	samples[4].fail(errors.New("EOF"))
+	got := summarize([]string{"belay", "nginx", "haproxy"}, scenarios[0].metrics(), samples)
+	if b := got[0]; b.Samples != 3 || b.Failed != 1 || b.Metrics[cpuKey].Min != 9 || b.ToBest != 0.9 {
+		t.Errorf("belay = %+v, want one of three failed, at least 9 µs, ratio 0.9", b)
+	}
+	if h := got[2]; h.Samples != 0 || h.Metrics != nil {
+		t.Errorf("haproxy, not measured = %+v, want nothing", h)
+	}
+	all := samplesOf("belay", 9)
+	all[0].fail(errors.New("EOF"))
+	if got := summarize([]string{"belay"}, scenarios[0].metrics(), all)[0]; got.Failed != 1 || got.Metrics != nil {
+		t.Errorf("all failed: %+v, want no metrics", got)
 	}
 }
 

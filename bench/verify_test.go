@@ -104,8 +104,8 @@ func TestNote(t *testing.T) {
 		t.Errorf("cannot do TLS: %q", why)
 	}
 	p.note(access{}, nil, failed)
-	if p.Skipped != "failed when verified: no success" {
-		t.Errorf("skipped: %q", p.Skipped)
+	if p.Failed != "failed when verified: no success" {
+		t.Errorf("failed: %q", p.Failed)
 	}
 }
 
