@@ -58,7 +58,7 @@ func describeTree() string {
 		return ""
 	}
 	cmd := exec.Command("git", "describe", "--always", "--dirty", "--tags")
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, withoutGit(os.Environ())
 	out, err := cmd.Output()
 	if err != nil {
 		return ""
