@@ -73,7 +73,9 @@ func run(args []string) int {
 		endWithGoCommand()
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		context.AfterFunc(ctx, stop) // a second signal ends us at once
+		// A second signal ends us at once, but not one that is only the same once
+		// more: "timeout" signals us and "go run", whose end signals us again.
+		context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 		err = compare(ctx, opts, os.Stdout, os.Stderr)
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")
