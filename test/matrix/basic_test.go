@@ -24,7 +24,7 @@ import (
 const large = 15 << 20
 
 func TestGet(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Seen", req.Method+" "+req.RequestURI+" "+req.Host)
 			_, _ = io.WriteString(w, "hello")
@@ -47,7 +47,7 @@ func TestGet(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1234")
 			w.Header().Set("Etag", `"x"`)
@@ -64,7 +64,7 @@ func TestHead(t *testing.T) {
 }
 
 func TestNoBodyStatus(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			status := 204
 			if req.URL.Path == "/304" {
@@ -89,7 +89,7 @@ func TestNoBodyStatus(t *testing.T) {
 // Bodies of both kinds, known length and unknown, at sizes around the borders
 // of frames, windows and buffers.
 func TestBodySizes(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Length-Seen", fmt.Sprint(req.ContentLength))
 			echoBody(w, req)
@@ -118,7 +118,7 @@ func TestBodySizes(t *testing.T) {
 func TestLargeBothWays(t *testing.T) {
 	data := proxytest.Pattern(large)
 	sum := sha256.Sum256(data)
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.Method == "GET" {
 				_, _ = w.Write(data)
@@ -144,7 +144,7 @@ func TestLargeBothWays(t *testing.T) {
 // Both directions at the same time: what the origin echoes piece by piece.
 func TestDuplex(t *testing.T) {
 	data := proxytest.Pattern(4 << 20)
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			w.WriteHeader(200)
@@ -163,7 +163,7 @@ func TestDuplex(t *testing.T) {
 }
 
 func TestTrailers(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
 			w.Header().Set("Trailer", "Checksum")
@@ -187,7 +187,7 @@ func TestTrailers(t *testing.T) {
 }
 
 func TestEarlyHints(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			for _, link := range []string{"</a>", "</b>"} {
 				w.Header().Set("Link", link)
@@ -216,7 +216,7 @@ func TestEarlyHints(t *testing.T) {
 
 // The client sends its body only after the origin has asked for it.
 func TestExpectContinue(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/refuse" {
 				w.WriteHeader(403)
@@ -259,8 +259,8 @@ func TestBodyFilters(t *testing.T) {
 			return bytes.ReplaceAll(p, []byte("a"), nil)
 		},
 	}
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, echoBody)
+	each(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.up, echoBody)
 		for name, f := range filters {
 			for _, side := range []string{"request", "response"} {
 				h := toPeers(o.peer())
@@ -289,8 +289,8 @@ func TestBodyFilters(t *testing.T) {
 
 func TestBufferedBody(t *testing.T) {
 	const limit = 100_000
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, echoBody)
+	each(t, func(t *testing.T, m mode) {
+		o := newOrigin(t, m.up, echoBody)
 		h := toPeers(o.peer())
 		h.RequestFilter = func(s *proxy.Session, _ *none) (bool, error) {
 			body, err := s.Body(limit)

@@ -17,8 +17,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/belay-proxy/belay/proxytest"
 )
 
 // maxInFlight is how much a proxy and the system's buffers on both sides of it
@@ -44,7 +42,7 @@ func settled(t testing.TB, counter func() int64) int64 {
 // An origin that does not read slows the client down.
 func TestUploadBackPressure(t *testing.T) {
 	const size = 64 << 20
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		goOn := make(chan struct{})
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			<-goOn
@@ -65,7 +63,7 @@ func TestUploadBackPressure(t *testing.T) {
 // A client that does not read slows the origin down.
 func TestDownloadBackPressure(t *testing.T) {
 	const size = 64 << 20
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			piece := make([]byte, 32<<10)
@@ -91,7 +89,7 @@ func TestDownloadBackPressure(t *testing.T) {
 // Streams that are not read do not hold up the others, whose client may be
 // another one, on the connection to the origin.
 func TestSlowStreamsNextToOthers(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			n := 1000
@@ -100,7 +98,7 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 			}
 			_, _ = io.Copy(w, &counted{r: io.LimitReader(zeros{}, int64(n)), also: &sent})
 		})
-		slow := newClient(t, m.Downstream)
+		slow := newClient(t, m.down)
 		for range 5 {
 			res, err := slow.Do(r.request("GET", "/big", nil))
 			must(t, err)
@@ -117,7 +115,7 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 
 // 200 clients at once, 20 requests each, every byte compared.
 func TestManyStreams(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, echoBody)
 		var wg sync.WaitGroup
 		var failed atomic.Int64
@@ -147,7 +145,7 @@ func TestManyStreams(t *testing.T) {
 
 // Shutdown lets what is in hand finish, however long that takes.
 func TestShutdown(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		release := make(chan struct{})
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
@@ -166,7 +164,7 @@ func TestShutdown(t *testing.T) {
 		defer cancel()
 		down := make(chan error, 1)
 		go func() { down <- r.proxy.Shutdown(ctx) }()
-		if m.Downstream == proxytest.H2 {
+		if m.down.h2 {
 			time.Sleep(1200 * time.Millisecond) // beyond the second GOAWAY
 		}
 		select {
@@ -190,8 +188,8 @@ func TestShutdown(t *testing.T) {
 // A drain announces itself before it takes effect: the first GOAWAY covers
 // every stream, the second those that have come by then.
 func TestShutdownGoAway(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Downstream != proxytest.H2 {
+	few(t, func(t *testing.T, m mode) {
+		if !m.down.h2 {
 			t.Skip("HTTP/1 has no GOAWAY")
 		}
 		release := make(chan struct{})
@@ -199,7 +197,7 @@ func TestShutdownGoAway(t *testing.T) {
 			<-release
 			_, _ = io.WriteString(w, req.URL.Path)
 		})
-		c := dialFrames(t, r.addr)
+		c := dialFrames(t, m.down, r.addr)
 		must(t, c.get(1, "/1"))
 		eventually(t, "request at the origin", func() bool { return o.requests.Load() == 1 })
 		down := make(chan error, 1)
@@ -233,7 +231,7 @@ func TestShutdownGoAway(t *testing.T) {
 
 // When Shutdown runs out of time, what is left ends, and looks cut.
 func TestShutdownDeadline(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	each(t, func(t *testing.T, m mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_, _ = io.WriteString(w, "begin")
 			_ = http.NewResponseController(w).Flush()
@@ -255,7 +253,7 @@ func TestShutdownDeadline(t *testing.T) {
 
 // Streams that clients reset in great number leave nothing behind.
 func TestManyCanceled(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	few(t, func(t *testing.T, m mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/wait" {
 				<-req.Context().Done()
