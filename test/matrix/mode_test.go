@@ -74,7 +74,7 @@ func few(t *testing.T, test func(t *testing.T, m mode)) {
 func modes() (all []mode) {
 	protocols := []protocol{{}, {h2: true}, {tls: true}, {h2: true, tls: true}}
 	for _, down := range protocols {
-		for _, up := range protocols[:3] {
+		for _, up := range protocols {
 			all = append(all, mode{down, up})
 		}
 	}
