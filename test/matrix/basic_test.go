@@ -18,12 +18,13 @@ import (
 
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
 )
 
 const large = 15 << 20
 
 func TestGet(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Seen", req.Method+" "+req.RequestURI+" "+req.Host)
 			_, _ = io.WriteString(w, "hello")
@@ -46,7 +47,7 @@ func TestGet(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1234")
 			w.Header().Set("Etag", `"x"`)
@@ -63,7 +64,7 @@ func TestHead(t *testing.T) {
 }
 
 func TestNoBodyStatus(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			status := 204
 			if req.URL.Path == "/304" {
@@ -88,7 +89,7 @@ func TestNoBodyStatus(t *testing.T) {
 // Bodies of both kinds, known length and unknown, at sizes around the borders
 // of frames, windows and buffers.
 func TestBodySizes(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Length-Seen", fmt.Sprint(req.ContentLength))
 			echoBody(w, req)
@@ -117,7 +118,7 @@ func TestBodySizes(t *testing.T) {
 func TestLargeBothWays(t *testing.T) {
 	data := proxytest.Pattern(large)
 	sum := sha256.Sum256(data)
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.Method == "GET" {
 				_, _ = w.Write(data)
@@ -143,7 +144,7 @@ func TestLargeBothWays(t *testing.T) {
 // Both directions at the same time: what the origin echoes piece by piece.
 func TestDuplex(t *testing.T) {
 	data := proxytest.Pattern(4 << 20)
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			w.WriteHeader(200)
@@ -162,7 +163,7 @@ func TestDuplex(t *testing.T) {
 }
 
 func TestTrailers(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
 			w.Header().Set("Trailer", "Checksum")
@@ -186,7 +187,7 @@ func TestTrailers(t *testing.T) {
 }
 
 func TestEarlyHints(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			for _, link := range []string{"</a>", "</b>"} {
 				w.Header().Set("Link", link)
@@ -215,7 +216,7 @@ func TestEarlyHints(t *testing.T) {
 
 // The client sends its body only after the origin has asked for it.
 func TestExpectContinue(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/refuse" {
 				w.WriteHeader(403)
@@ -258,8 +259,8 @@ func TestBodyFilters(t *testing.T) {
 			return bytes.ReplaceAll(p, []byte("a"), nil)
 		},
 	}
-	each(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.up, echoBody)
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, echoBody)
 		for name, f := range filters {
 			for _, side := range []string{"request", "response"} {
 				h := toPeers(o.peer())
@@ -291,8 +292,8 @@ func TestBodyFilters(t *testing.T) {
 // the head or shows only when it has come.
 func TestBodyLimit(t *testing.T) {
 	const limit = 20_000 // a refused body is read to its end: MaxDrainBytes is more than twice that
-	each(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.up, echoBody)
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, echoBody)
 		h := toPeers(o.peer())
 		h.RequestFilter = func(s *proxy.Session, _ *none) (bool, error) {
 			_, err := s.Body(limit)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belay-proxy/belay/test/internal/modes"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -75,11 +76,11 @@ type frames struct {
 }
 
 // dialFrames connects as a client that speaks p.
-func dialFrames(t testing.TB, p protocol, addr string) *frames {
+func dialFrames(t testing.TB, p modes.Protocol, addr string) *frames {
 	t.Helper()
-	nc := p.dial(t, addr)
+	nc := p.Dial(t, addr)
 	c := newFrames(nc)
-	c.scheme = p.scheme()
+	c.scheme = p.Scheme()
 	_, err := io.WriteString(nc, preface)
 	must(t, err)
 	must(t, c.write(frameSettings, 0, 0, nil))

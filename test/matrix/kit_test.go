@@ -22,6 +22,7 @@ import (
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
 	"github.com/belay-proxy/belay/test/internal/pki"
 	"github.com/belay-proxy/belay/upstream"
 )
@@ -45,7 +46,7 @@ func toPeers(peers ...*upstream.Peer) hooks {
 // rig is a proxy under test, with a client of it.
 type rig struct {
 	t      testing.TB
-	mode   mode
+	mode   modes.Mode
 	proxy  *proxy.Proxy
 	addr   string
 	client *http.Client
@@ -61,14 +62,14 @@ type outcome struct {
 }
 
 // newRig serves a proxy that sends its requests to an origin with handler h.
-func newRig(t testing.TB, m mode, h http.HandlerFunc) (*rig, *origin) {
+func newRig(t testing.TB, m modes.Mode, h http.HandlerFunc) (*rig, *origin) {
 	t.Helper()
-	o := newOrigin(t, m.up, h)
+	o := newOrigin(t, m.Up, h)
 	return newRigWith(t, m, proxy.Config{}, toPeers(o.peer())), o
 }
 
 // newRigWith serves a proxy with these settings.
-func newRigWith(t testing.TB, m mode, cfg proxy.Config, h hooks) *rig {
+func newRigWith(t testing.TB, m modes.Mode, cfg proxy.Config, h hooks) *rig {
 	t.Helper()
 	r := &rig{t: t, mode: m, logged: make(chan outcome, 10_000)}
 	cfg.Downstream.H2C = true
@@ -84,15 +85,15 @@ func newRigWith(t testing.TB, m mode, cfg proxy.Config, h hooks) *rig {
 	}
 	t.Cleanup(p.Connector().Close)
 	r.proxy = p
-	r.addr = m.down.listen(t, p)
-	r.client = newClient(t, m.down)
+	r.addr = m.Down.Listen(t, p)
+	r.client = newClient(t, m.Down)
 	return r
 }
 
 // newClient returns a client of net/http that speaks p and nothing else.
-func newClient(t testing.TB, p protocol) *http.Client {
+func newClient(t testing.TB, p modes.Protocol) *http.Client {
 	tr := &http.Transport{
-		Protocols:             p.http(),
+		Protocols:             p.HTTP(),
 		TLSClientConfig:       &tls.Config{RootCAs: pki.Roots(t)},
 		DisableCompression:    true,
 		ExpectContinueTimeout: patience,
@@ -107,7 +108,7 @@ func newClient(t testing.TB, p protocol) *http.Client {
 // request returns a request with the given fields, name and value in turn.
 func (r *rig) request(method, target string, body io.Reader, fields ...string) *http.Request {
 	r.t.Helper()
-	req, err := http.NewRequest(method, r.mode.down.scheme()+"://"+r.addr+target, body)
+	req, err := http.NewRequest(method, r.mode.Down.Scheme()+"://"+r.addr+target, body)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func (r *rig) wantAttempts(n int) {
 type origin struct {
 	t        testing.TB
 	addr     string
-	protocol protocol
+	protocol modes.Protocol
 	requests atomic.Int64
 	conns    atomic.Int64 // accepted
 	open     atomic.Int64
@@ -198,7 +199,7 @@ type origin struct {
 type connKey struct{}
 
 // newOrigin starts an origin that ends with t.
-func newOrigin(t testing.TB, p protocol, h http.HandlerFunc) *origin {
+func newOrigin(t testing.TB, p modes.Protocol, h http.HandlerFunc) *origin {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -206,7 +207,7 @@ func newOrigin(t testing.TB, p protocol, h http.HandlerFunc) *origin {
 	}
 	o := &origin{t: t, addr: l.Addr().String(), protocol: p}
 	s := &http.Server{
-		Protocols: p.http(),
+		Protocols: p.HTTP(),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pki.Server(t)}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -230,7 +231,7 @@ func newOrigin(t testing.TB, p protocol, h http.HandlerFunc) *origin {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		if p.tls {
+		if p.TLS {
 			_ = s.ServeTLS(l, "", "")
 		} else {
 			_ = s.Serve(l)
@@ -241,7 +242,7 @@ func newOrigin(t testing.TB, p protocol, h http.HandlerFunc) *origin {
 }
 
 // peer returns a peer that reaches the origin.
-func (o *origin) peer() *upstream.Peer { return o.protocol.peerAt(o.t, o.addr) }
+func (o *origin) peer() *upstream.Peer { return o.protocol.PeerAt(o.t, o.addr) }
 
 // reset ends the connection accepted last with a reset.
 func (o *origin) reset() { proxytest.Reset(*o.last.Load()) }
@@ -251,7 +252,7 @@ func resetConn(req *http.Request) { proxytest.Reset(req.Context().Value(connKey{
 
 // newScript starts an origin that hands each connection, on which p is spoken,
 // to f, with its number from 1, and closes it when f returns.
-func newScript(t testing.TB, p protocol, f func(nc net.Conn, number int)) (addr string) {
+func newScript(t testing.TB, p modes.Protocol, f func(nc net.Conn, number int)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -266,7 +267,7 @@ func newScript(t testing.TB, p protocol, f func(nc net.Conn, number int)) (addr 
 				return
 			}
 			t.Cleanup(func() { _ = nc.Close() })
-			go func() { defer nc.Close(); f(p.server(t, nc), n) }()
+			go func() { defer nc.Close(); f(p.Server(t, nc), n) }()
 		}
 	}()
 	t.Cleanup(func() { _ = l.Close(); <-done })

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/belay-proxy/belay/test/internal/modes"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -42,7 +43,7 @@ func settled(t testing.TB, counter func() int64) int64 {
 // An origin that does not read slows the client down.
 func TestUploadBackPressure(t *testing.T) {
 	const size = 64 << 20
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		goOn := make(chan struct{})
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			<-goOn
@@ -63,7 +64,7 @@ func TestUploadBackPressure(t *testing.T) {
 // A client that does not read slows the origin down.
 func TestDownloadBackPressure(t *testing.T) {
 	const size = 64 << 20
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			piece := make([]byte, 32<<10)
@@ -89,7 +90,7 @@ func TestDownloadBackPressure(t *testing.T) {
 // Streams that are not read do not hold up the others, whose client may be
 // another one, on the connection to the origin.
 func TestSlowStreamsNextToOthers(t *testing.T) {
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			n := 1000
@@ -98,7 +99,7 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 			}
 			_, _ = io.Copy(w, &counted{r: io.LimitReader(zeros{}, int64(n)), also: &sent})
 		})
-		slow := newClient(t, m.down)
+		slow := newClient(t, m.Down)
 		for range 5 {
 			res, err := slow.Do(r.request("GET", "/big", nil))
 			must(t, err)
@@ -115,7 +116,7 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 
 // 200 clients at once, 20 requests each, every byte compared.
 func TestManyStreams(t *testing.T) {
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, echoBody)
 		var wg sync.WaitGroup
 		var failed atomic.Int64
@@ -145,7 +146,7 @@ func TestManyStreams(t *testing.T) {
 
 // Shutdown lets what is in hand finish, however long that takes.
 func TestShutdown(t *testing.T) {
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		release := make(chan struct{})
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
@@ -164,7 +165,7 @@ func TestShutdown(t *testing.T) {
 		defer cancel()
 		down := make(chan error, 1)
 		go func() { down <- r.proxy.Shutdown(ctx) }()
-		if m.down.h2 {
+		if m.Down.H2 {
 			time.Sleep(1200 * time.Millisecond) // beyond the second GOAWAY
 		}
 		select {
@@ -188,8 +189,8 @@ func TestShutdown(t *testing.T) {
 // A drain announces itself before it takes effect: the first GOAWAY covers
 // every stream, the second those that have come by then.
 func TestShutdownGoAway(t *testing.T) {
-	few(t, func(t *testing.T, m mode) {
-		if !m.down.h2 {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
+		if !m.Down.H2 {
 			t.Skip("HTTP/1 has no GOAWAY")
 		}
 		release := make(chan struct{})
@@ -197,7 +198,7 @@ func TestShutdownGoAway(t *testing.T) {
 			<-release
 			_, _ = io.WriteString(w, req.URL.Path)
 		})
-		c := dialFrames(t, m.down, r.addr)
+		c := dialFrames(t, m.Down, r.addr)
 		must(t, c.get(1, "/1"))
 		eventually(t, "request at the origin", func() bool { return o.requests.Load() == 1 })
 		down := make(chan error, 1)
@@ -231,7 +232,7 @@ func TestShutdownGoAway(t *testing.T) {
 
 // When Shutdown runs out of time, what is left ends, and looks cut.
 func TestShutdownDeadline(t *testing.T) {
-	each(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_, _ = io.WriteString(w, "begin")
 			_ = http.NewResponseController(w).Flush()
@@ -253,7 +254,7 @@ func TestShutdownDeadline(t *testing.T) {
 
 // Streams that clients reset in great number leave nothing behind.
 func TestManyCanceled(t *testing.T) {
-	few(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/wait" {
 				<-req.Context().Done()
