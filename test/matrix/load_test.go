@@ -42,7 +42,7 @@ func settled(t testing.TB, counter func() int64) int64 {
 
 // An origin that does not read slows the client down.
 func TestUploadBackPressure(t *testing.T) {
-	const size = 64 << 20
+	const size = 32 << 20
 	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		goOn := make(chan struct{})
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
@@ -63,7 +63,7 @@ func TestUploadBackPressure(t *testing.T) {
 
 // A client that does not read slows the origin down.
 func TestDownloadBackPressure(t *testing.T) {
-	const size = 64 << 20
+	const size = 32 << 20
 	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
@@ -114,13 +114,18 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 	})
 }
 
-// 200 clients at once, 20 requests each, every byte compared.
+// 200 clients at once, 20 requests each, every byte compared. With -short there
+// are 40.
 func TestManyStreams(t *testing.T) {
+	workers := 200
+	if testing.Short() {
+		workers = 40
+	}
 	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, echoBody)
 		var wg sync.WaitGroup
 		var failed atomic.Int64
-		for worker := range 200 {
+		for worker := range workers {
 			wg.Go(func() {
 				rnd := rand.New(rand.NewPCG(1, uint64(worker)))
 				for i := range 20 {
@@ -138,7 +143,7 @@ func TestManyStreams(t *testing.T) {
 		}
 		wg.Wait()
 		if n := failed.Load(); n > 0 {
-			t.Errorf("%d of 4000 failed", n)
+			t.Errorf("%d of %d failed", n, 20*workers)
 		}
 		eventually(t, "no request in hand", func() bool { return r.proxy.Stats().Active == 0 })
 	})

@@ -6,6 +6,7 @@ package websocket
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -52,10 +53,11 @@ var sizes = []int{0, 1, 2, 124, 125, 126, 127, 128, 1000, 16383, 16384, 16385, 6
 // control frames between them, and a close frame with a code.
 func sequence(rnd *rand.Rand, number int) (frames []wsframe.Frame) {
 	add := func(op wsframe.Opcode, final bool, n int) {
-		f := wsframe.Frame{Op: op, Final: final, Masked: true, Payload: make([]byte, n)}
-		for i := range f.Payload {
-			f.Payload[i] = byte(rnd.Uint32())
+		f := wsframe.Frame{Op: op, Final: final, Masked: true, Payload: make([]byte, 0, n+8)}
+		for len(f.Payload) < n {
+			f.Payload = binary.LittleEndian.AppendUint64(f.Payload, rnd.Uint64())
 		}
+		f.Payload = f.Payload[:n]
 		for i := range f.Mask {
 			f.Mask[i] = byte(rnd.Uint32())
 		}
@@ -92,12 +94,16 @@ func sequence(rnd *rand.Rand, number int) (frames []wsframe.Frame) {
 	return frames
 }
 
-// 200 sequences on each pair, and every frame compared. The bytes are sent in
-// pieces that know nothing of frames.
+// 200 sequences on each pair, 30 with -short, and every frame compared. The bytes
+// are sent in pieces that know nothing of frames.
 func TestEcho(t *testing.T) {
+	sequences := 200
+	if testing.Short() {
+		sequences = 30
+	}
 	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r := newRig(t, m, proxy.Config{}, &server{serve: echo})
-		for number := range 200 {
+		for number := range sequences {
 			rnd := rand.New(rand.NewPCG(6455, uint64(number)))
 			if err := exchange(r.dial(), sequence(rnd, number), rnd); err != nil {
 				t.Fatalf("sequence %d: %v; Log got %v", number, err, r.outcome())
@@ -278,7 +284,7 @@ func keepUsing(e end, long, pause time.Duration) (paused bool, err error) {
 // the test have in hand.
 func TestBackPressure(t *testing.T) {
 	const (
-		size   = 32 << 20
+		size   = 8 << 20
 		piece  = 32 << 10
 		socket = 64 << 10 // of which the system makes twice as much
 		inHand = 5 * (128 << 10)
