@@ -24,7 +24,7 @@ type flags struct {
 
 // add declares the options.
 func (f *flags) add(fs *flag.FlagSet) {
-	fs.StringVar(&f.http, "http", "0.0.0.0:80", "`host:port` to listen on")
+	fs.StringVar(&f.http, "http", "", "`host:port` to listen on (default 0.0.0.0:80)")
 	fs.Func("backend", "`host:port` of a backend; may be repeated (default 10.0.0.1:8080, 10.0.0.2:8080, 10.0.0.3:8080)",
 		func(addr string) error {
 			f.to = append(f.to, addr)

@@ -5,7 +5,8 @@
 // leaves out those that do not answer a health check. It is the program of the
 // quick start; flags.go has its command line.
 //
-//	go run ./examples/loadbalancer --http 127.0.0.1:6188 --backend 127.0.0.1:8081 --backend 127.0.0.1:8082
+//	go run ./examples/loadbalancer --http 127.0.0.1:6188 --https 127.0.0.1:6189 --backend 127.0.0.1:8081 --backend 127.0.0.1:8082
+//	curl --insecure --http2 https://127.0.0.1:6189
 package main
 
 import (
@@ -51,6 +52,7 @@ func main() {
 	var f flags
 	srv, err := server.New(server.Config{Options: server.ParseOrExit(f.add)})
 	check(err)
+	check(f.complete())
 
 	backends, err := balancer.New(balancer.Config{
 		Checker: f.checker(),
@@ -69,8 +71,6 @@ func main() {
 
 	srv.Background("health check", backends)
 	srv.Listen("load balancer", p, listener.Config{Addr: f.http})
-
-	check(f.complete())
 	if f.https != "" {
 		certs, err := f.certificates(srv)
 		check(err)

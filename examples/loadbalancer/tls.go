@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -29,23 +30,24 @@ const (
 
 // add declares the options.
 func (f *tlsFlags) add(fs *flag.FlagSet) {
-	fs.StringVar(&f.https, "https", "", "`host:port` to listen on with TLS (default 0.0.0.0:443 if there is a certificate, otherwise none)")
+	fs.StringVar(&f.https, "https", "", "`host:port` to listen on with TLS (default 0.0.0.0:443 if there is a certificate, or if --http is not given either)")
 	fs.StringVar(&f.cert, "cert", "", "PEM `file` with the certificate and its intermediates (default "+defaultCert+" if it exists, otherwise one made at the start that no client trusts)")
 	fs.StringVar(&f.key, "key", "", "PEM `file` with the key (default "+defaultKey+")")
 }
 
 // complete fills in what has not been given. https stays empty if there is to
-// be no TLS.
-func (f *tlsFlags) complete() error {
+// be no TLS: with --http alone and no certificate.
+func (f *flags) complete() error {
 	if (f.cert == "") != (f.key == "") {
 		return errors.New("--cert and --key go together")
 	}
 	if _, err := os.Stat(defaultCert); f.cert == "" && !errors.Is(err, fs.ErrNotExist) {
 		f.cert, f.key = defaultCert, defaultKey
 	}
-	if f.https == "" && f.cert != "" {
+	if f.https == "" && (f.cert != "" || f.http == "") {
 		f.https = "0.0.0.0:443"
 	}
+	f.http = cmp.Or(f.http, "0.0.0.0:80")
 	return nil
 }
 

@@ -6,6 +6,8 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"flag"
 	"io"
 	"net/http"
 	"strings"
@@ -86,6 +88,32 @@ func TestTLSWithoutCertificate(t *testing.T) {
 	for _, name := range []string{"localhost", "example.com", "127.0.0.1"} {
 		if err := served.VerifyHostname(name); err != nil {
 			t.Errorf("the certificate is not for %s: %v", name, err)
+		}
+	}
+}
+
+// The program listens as that of the quick start does: with TLS and without,
+// certificate or not. Whoever names a port without TLS and has no certificate
+// gets no more than that.
+func TestListenDefaults(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name        string
+		args        []string
+		http, https string
+	}{
+		{"nothing", nil, "0.0.0.0:80", "0.0.0.0:443"},
+		{"without TLS", []string{"--http", ":1"}, ":1", ""},
+		{"with TLS", []string{"--https", ":2"}, "0.0.0.0:80", ":2"},
+		{"both", []string{"--http", ":1", "--https", ":2"}, ":1", ":2"},
+		{"certificate", []string{"--http", ":1", "--cert", "c", "--key", "k"}, ":1", "0.0.0.0:443"},
+	}
+	for _, tt := range tests {
+		var f flags
+		fs := flag.NewFlagSet("loadbalancer", flag.ContinueOnError)
+		f.add(fs)
+		if err := errors.Join(fs.Parse(tt.args), f.complete()); err != nil || f.http != tt.http || f.https != tt.https {
+			t.Errorf("%s: listens on %q and %q, %v, want %q and %q", tt.name, f.http, f.https, err, tt.http, tt.https)
 		}
 	}
 }

@@ -32,7 +32,7 @@ var layers = []layer{
 
 // beside lists the packages that stand beside the layers: they may import
 // anything, and only tests may import them.
-var beside = []string{".", "proxytest/...", "internal/deptest", "internal/testnet/..."}
+var beside = []string{".", "proxytest/...", "internal/deptest", "internal/testnet/...", "internal/testtool"}
 
 // A layer is a named row of the table.
 type layer struct {

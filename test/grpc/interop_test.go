@@ -55,8 +55,7 @@ var zipped = grpc.UseCompressor(gzip.Name)
 // interopCases has every case but those that need the credentials of a cloud;
 // pick_first_unary, as grpc-go's server does not say who it is; and orca_oob,
 // which waits for reports that a server outside grpc-go may not send more often
-// than every 30 seconds. TestParallelStreams takes the place of the soak
-// cases. Those whose name ends in _compressed are ours.
+// than every 30 seconds. TestSoak has the soak cases. Those whose name ends in _compressed are ours.
 var interopCases = []interopCase{
 	{"empty_unary", onService(interop.DoEmptyUnaryCall)},
 	{"large_unary", onService(interop.DoLargeUnaryCall)},

@@ -6,5 +6,6 @@
 //	go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 //	go test ./h2spec
 //
-// The tests are skipped if the program is not installed.
+// The tests are skipped if the program is not installed; ".ci/run h2spec"
+// installs it.
 package h2spec

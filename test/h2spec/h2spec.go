@@ -8,12 +8,13 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"go/build"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/belay-proxy/belay/internal/testtool"
 )
 
 // minCases is the least number of cases that a run must have: h2spec 2.2.1 has
@@ -36,19 +37,17 @@ type Case struct {
 }
 
 // Run runs the suite, its strict cases included, and fails t for each case that
-// fails. It skips t if the program h2spec is not installed.
+// fails. It skips t, or fails it, if the program h2spec is not installed:
+// see testtool.Look.
 func Run(t *testing.T, target Target) {
 	t.Helper()
-	program, err := find()
-	if err != nil {
-		t.Skipf("%v; see the package comment", err)
-	}
+	program := testtool.Look(t, "h2spec")
 	report := filepath.Join(t.TempDir(), "report.xml")
 	host, port, err := net.SplitHostPort(target.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--strict", "--timeout", "5", "--host", host, "--port", port, "--junit-report", report}
+	args := []string{"--strict", "--timeout", "20", "--host", host, "--port", port, "--junit-report", report}
 	if target.Path != "" {
 		args = append(args, "--path", target.Path)
 	}
@@ -56,7 +55,7 @@ func Run(t *testing.T, target Target) {
 		args = append(args, "--tls", "--insecure")
 	}
 	out, runErr := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
-	if _, failed := errors.AsType[*exec.ExitError](runErr); runErr != nil && !failed {
+	if _, exited := errors.AsType[*exec.ExitError](runErr); runErr != nil && !exited {
 		t.Fatal(runErr)
 	}
 	b, err := os.ReadFile(report)
@@ -67,39 +66,21 @@ func Run(t *testing.T, target Target) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	skipped := 0
+	skipped, failed := 0, 0
 	for _, c := range cases {
 		switch {
 		case c.Skipped:
 			skipped++
 			t.Logf("skipped: %s: %s", c.Section, c.Title)
 		case c.Failure != "":
+			failed++
 			t.Errorf("%s: %s\n%s", c.Section, c.Title, c.Failure)
 		}
 	}
 	if len(cases) < minCases {
 		t.Errorf("%d cases, want at least %d\n%s", len(cases), minCases, out)
 	}
-	t.Logf("%d cases, %d skipped", len(cases), skipped)
-}
-
-// find returns the path of the program: on the search path, or where "go
-// install" puts it.
-func find() (string, error) {
-	path, err := exec.LookPath("h2spec")
-	if err == nil {
-		return path, nil
-	}
-	for _, dir := range append(filepath.SplitList(build.Default.GOPATH), "") {
-		bin := filepath.Join(dir, "bin")
-		if dir == "" {
-			bin = os.Getenv("GOBIN")
-		}
-		if path, err := exec.LookPath(filepath.Join(bin, "h2spec")); err == nil {
-			return path, nil
-		}
-	}
-	return "", err
+	t.Logf("h2spec: %d of %d cases passed, %d skipped", len(cases)-skipped-failed, len(cases), skipped)
 }
 
 // parse reads a report in the format of JUnit.

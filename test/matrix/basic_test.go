@@ -6,7 +6,6 @@ package matrix
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,12 +18,13 @@ import (
 
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
 )
 
 const large = 15 << 20
 
 func TestGet(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Seen", req.Method+" "+req.RequestURI+" "+req.Host)
 			_, _ = io.WriteString(w, "hello")
@@ -47,7 +47,7 @@ func TestGet(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1234")
 			w.Header().Set("Etag", `"x"`)
@@ -64,7 +64,7 @@ func TestHead(t *testing.T) {
 }
 
 func TestNoBodyStatus(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			status := 204
 			if req.URL.Path == "/304" {
@@ -89,7 +89,7 @@ func TestNoBodyStatus(t *testing.T) {
 // Bodies of both kinds, known length and unknown, at sizes around the borders
 // of frames, windows and buffers.
 func TestBodySizes(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Set("Length-Seen", fmt.Sprint(req.ContentLength))
 			echoBody(w, req)
@@ -118,7 +118,7 @@ func TestBodySizes(t *testing.T) {
 func TestLargeBothWays(t *testing.T) {
 	data := proxytest.Pattern(large)
 	sum := sha256.Sum256(data)
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.Method == "GET" {
 				_, _ = w.Write(data)
@@ -144,7 +144,7 @@ func TestLargeBothWays(t *testing.T) {
 // Both directions at the same time: what the origin echoes piece by piece.
 func TestDuplex(t *testing.T) {
 	data := proxytest.Pattern(4 << 20)
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_ = http.NewResponseController(w).EnableFullDuplex()
 			w.WriteHeader(200)
@@ -163,7 +163,7 @@ func TestDuplex(t *testing.T) {
 }
 
 func TestTrailers(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
 			w.Header().Set("Trailer", "Checksum")
@@ -187,7 +187,7 @@ func TestTrailers(t *testing.T) {
 }
 
 func TestEarlyHints(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			for _, link := range []string{"</a>", "</b>"} {
 				w.Header().Set("Link", link)
@@ -216,7 +216,7 @@ func TestEarlyHints(t *testing.T) {
 
 // The client sends its body only after the origin has asked for it.
 func TestExpectContinue(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/refuse" {
 				w.WriteHeader(403)
@@ -259,8 +259,8 @@ func TestBodyFilters(t *testing.T) {
 			return bytes.ReplaceAll(p, []byte("a"), nil)
 		},
 	}
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, echoBody)
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, echoBody)
 		for name, f := range filters {
 			for _, side := range []string{"request", "response"} {
 				h := toPeers(o.peer())
@@ -287,34 +287,49 @@ func TestBodyFilters(t *testing.T) {
 	})
 }
 
-func TestBufferedBody(t *testing.T) {
-	const limit = 100_000
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, echoBody)
+// A hook that wants the whole body says how much it takes. A body of exactly
+// that much passes, one byte more is refused, whether its length is known from
+// the head or shows only when it has come.
+func TestBodyLimit(t *testing.T) {
+	const limit = 20_000 // a refused body is read to its end: MaxDrainBytes is more than twice that
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, echoBody)
 		h := toPeers(o.peer())
 		h.RequestFilter = func(s *proxy.Session, _ *none) (bool, error) {
-			body, err := s.Body(limit)
-			if err == nil && s.Request().Target == "/never" {
-				err = errors.New("a body beyond the limit was accepted: " + fmt.Sprint(len(body)))
-			}
+			_, err := s.Body(limit)
 			return false, err
 		}
 		r := newRigWith(t, m, proxy.Config{}, h)
-		for _, n := range []int{0, 1, limit} {
-			data := proxytest.Pattern(n)
-			res := r.do(r.request("POST", "/", io.MultiReader(bytes.NewReader(data))))
-			res.wantStatus(t, 200)
-			sameBytes(t, fmt.Sprint(n, " bytes"), res.body, data)
+		bodies := map[string]func(data []byte) io.Reader{
+			"length": func(data []byte) io.Reader { return bytes.NewReader(data) },
+			"pieces": func(data []byte) io.Reader { return io.MultiReader(bytes.NewReader(data)) },
 		}
-		for _, known := range []bool{true, false} {
-			var body io.Reader = bytes.NewReader(proxytest.Pattern(limit + 1))
-			if !known {
-				body = io.MultiReader(body)
+		for name, body := range bodies {
+			for _, n := range []int{0, 1, limit - 1, limit} {
+				data := proxytest.Pattern(n)
+				res := r.do(r.request("POST", "/", body(data)))
+				res.wantStatus(t, 200)
+				sameBytes(t, fmt.Sprint(name, ", ", n, " bytes"), res.body, data)
+				r.wantAttempts(1)
 			}
-			r.do(r.request("POST", "/never", body)).wantStatus(t, 413)
+			reached := o.requests.Load()
+			for _, n := range []int{limit + 1, 2 * limit} {
+				r.do(r.request("POST", "/", body(proxytest.Pattern(n)))).wantStatus(t, 413)
+				if got := r.outcome(); got.status != 413 {
+					t.Errorf("%s, %d bytes: Log got status %d", name, n, got.status)
+				}
+			}
+			if got := o.requests.Load() - reached; got != 0 {
+				t.Errorf("%s: %d requests that are too large reached the origin", name, got)
+			}
 		}
-		if got := o.requests.Load(); got != 3 {
-			t.Errorf("%d requests reached the origin, want 3", got)
+		// Nobody asks for a body whose announced length is too large already.
+		unsent := new(endless)
+		req := r.request("POST", "/", unsent, "Expect", "100-continue")
+		req.ContentLength = limit + 1
+		r.do(req).wantStatus(t, 413)
+		if n := unsent.read.Load(); n != 0 {
+			t.Errorf("the client has sent %d bytes of a body that is refused", n)
 		}
 	})
 }

@@ -19,14 +19,15 @@ import (
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
 	"github.com/belay-proxy/belay/upstream"
 )
 
 // A peer that refuses connections is passed over, whatever the method.
 func TestFailOver(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, echoBody)
-		r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(refusing(t), m.Upstream), o.peer()))
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, echoBody)
+		r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, refusing(t)), o.peer()))
 		r.get("/").want(t, 200, "")
 		r.wantAttempts(2)
 		r.post("/", "small").want(t, 200, "small")
@@ -39,8 +40,8 @@ func TestFailOver(t *testing.T) {
 }
 
 func TestConnectRefused(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(refusing(t), m.Upstream)))
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, refusing(t))))
 		r.get("/").want(t, 502, "502 Bad Gateway\n")
 		r.wantKind(proxyerr.ConnectRefused)
 	})
@@ -53,7 +54,7 @@ func TestDeadPooledConnection(t *testing.T) {
 		status, seen int
 	}{{"GET", 200, 2}, {"PUT", 200, 2}, {"POST", 502, 1}} {
 		t.Run(tt.method, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
 				var deadly atomic.Bool
 				var seen atomic.Int64
 				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
@@ -80,11 +81,11 @@ func TestDeadPooledConnection(t *testing.T) {
 
 // A connection that the origin closed while it was idle costs nobody an error.
 func TestClosedWhileIdle(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, echoBody)
 		for range 5 {
 			r.post("/", "data").want(t, 200, "data")
-			proxytest.Reset(o.last.Load())
+			o.reset()
 			eventually(t, "connection closed", func() bool { return o.open.Load() == 0 })
 			time.Sleep(5 * time.Millisecond) // for the reset to have arrived at the proxy
 		}
@@ -94,7 +95,7 @@ func TestClosedWhileIdle(t *testing.T) {
 // A request that may have been acted on when the connection ended is not sent
 // again.
 func TestEndBeforeHead(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		r.post("/", "body").wantStatus(t, 502)
 		r.wantKind(proxyerr.ConnClosed)
@@ -108,7 +109,16 @@ func TestEndBeforeHead(t *testing.T) {
 // response that has begun, cancels the client's stream. Without a response
 // other requests are answered with 502.
 func TestCanceledByOrigin(t *testing.T) {
-	addr := newScript(t, func(nc net.Conn, _ int) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		if !m.Down.H2 || !m.Up.H2 {
+			t.Skip("HTTP/1 has no such thing")
+		}
+		testCanceledByOrigin(t, m)
+	})
+}
+
+func testCanceledByOrigin(t *testing.T, m modes.Mode) {
+	addr := newScript(t, m.Up, func(nc net.Conn, _ int) {
 		c, err := acceptFrames(nc)
 		for err == nil {
 			var head frame
@@ -121,8 +131,8 @@ func TestCanceledByOrigin(t *testing.T) {
 			err = errors.Join(err, c.reset(head.stream, codeCancel))
 		}
 	})
-	r := newRigWith(t, mode{Downstream: proxytest.H2, Upstream: proxytest.H2}, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
-	c := dialFrames(t, r.addr)
+	r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, addr)))
+	c := dialFrames(t, m.Down, r.addr)
 	tests := []struct {
 		target, contentType string
 		canceled            bool
@@ -156,12 +166,12 @@ func TestRefusedStream(t *testing.T) {
 	}
 	for name, refuse := range refusals {
 		t.Run(name, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
-				if m.Upstream != proxytest.H2 {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
+				if !m.Up.H2 {
 					t.Skip("HTTP/1 has no such thing")
 				}
 				var refused atomic.Int64
-				addr := newScript(t, func(nc net.Conn, _ int) {
+				addr := newScript(t, m.Up, func(nc net.Conn, _ int) {
 					c, err := acceptFrames(nc)
 					for err == nil {
 						var head frame
@@ -175,7 +185,7 @@ func TestRefusedStream(t *testing.T) {
 						}
 					}
 				})
-				r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+				r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, addr)))
 				r.get("/").want(t, 200, "done")
 				r.wantAttempts(1)
 				r.post("/x", "body").want(t, 200, "done")
@@ -187,10 +197,10 @@ func TestRefusedStream(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		stop := make(chan struct{})
 		defer close(stop)
-		o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+		o := newOrigin(t, m.Up, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/body" {
 				_, _ = io.WriteString(w, "some")
 				_ = http.NewResponseController(w).Flush()
@@ -223,8 +233,8 @@ func TestCutBody(t *testing.T) {
 	}
 	for name, cut := range cuts {
 		t.Run(name, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
-				if name == "short length" && m.Upstream == proxytest.H2 {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
+				if name == "short length" && m.Up.H2 {
 					t.Skip("the server of net/http would end the stream in good order; see TestShortLength")
 				}
 				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
@@ -251,11 +261,11 @@ func TestCutBody(t *testing.T) {
 
 // A stream that ends in good order before its declared length is cut too.
 func TestShortLength(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Upstream != proxytest.H2 {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		if !m.Up.H2 {
 			t.Skip("in TestCutBody")
 		}
-		addr := newScript(t, func(nc net.Conn, _ int) {
+		addr := newScript(t, m.Up, func(nc net.Conn, _ int) {
 			c, err := acceptFrames(nc)
 			for err == nil {
 				var head frame
@@ -266,7 +276,7 @@ func TestShortLength(t *testing.T) {
 				}
 			}
 		})
-		r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+		r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, addr)))
 		if res := r.get("/"); res.err == nil && res.StatusCode == 200 {
 			t.Errorf("got %q, whole; want an error", res.body)
 		}
@@ -276,7 +286,7 @@ func TestShortLength(t *testing.T) {
 
 // An origin may answer, and refuse the rest, while the body is still coming.
 func TestEarlyResponse(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/early" {
 				w.WriteHeader(413)
@@ -301,7 +311,7 @@ func TestEarlyResponse(t *testing.T) {
 func TestClientGone(t *testing.T) {
 	for _, when := range []string{"waiting", "uploading", "downloading"} {
 		t.Run(when, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
 				entered := make(chan struct{}, 1)
 				ended := make(chan struct{}, 1)
 				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
@@ -370,7 +380,7 @@ func TestErrorStatus(t *testing.T) {
 	}
 	for name, tt := range failures {
 		t.Run(name, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
 				r := newRigWith(t, m, proxy.Config{}, hooks{
 					UpstreamPeer: func(*proxy.Session, *none) (*upstream.Peer, error) { return nil, tt.err },
 				})
@@ -386,9 +396,9 @@ func TestErrorStatus(t *testing.T) {
 func TestPanic(t *testing.T) {
 	for _, where := range []string{"RequestFilter", "UpstreamPeer", "ResponseFilter", "ResponseBodyFilter", "RequestBodyFilter"} {
 		t.Run(where, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
 				release := make(chan struct{})
-				o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+				o := newOrigin(t, m.Up, func(w http.ResponseWriter, req *http.Request) {
 					if req.URL.Path == "/slow" {
 						<-release
 					}

@@ -14,13 +14,13 @@ import (
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
-	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
 )
 
 // A trailer cannot replace a field that a hook has set.
 func TestTrailersForgeNothing(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, func(w http.ResponseWriter, req *http.Request) {
 			_, _ = io.Copy(io.Discard, req.Body)
 			_, _ = fmt.Fprint(w, req.Header["X-User"], describe(req.Trailer, "X-User", "X_user", "Via", "Sum"))
 		})
@@ -40,7 +40,7 @@ func TestTrailersForgeNothing(t *testing.T) {
 // OPTIONS is counted down and answered when it may go no further; TRACE is
 // refused.
 func TestMaxForwards(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_, _ = io.WriteString(w, req.Header.Get("Max-Forwards"))
 		})
@@ -55,8 +55,8 @@ func TestMaxForwards(t *testing.T) {
 
 // A hook may send GET as HEAD: there is no body then.
 func TestGetSentAsHead(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, "done") })
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, "done") })
 		h := toPeers(o.peer())
 		h.UpstreamRequestFilter = func(s *proxy.Session, _ *none, head *header.Request) error {
 			head.Method = strings.TrimPrefix(head.Target, "/")
@@ -76,8 +76,8 @@ func TestGetSentAsHead(t *testing.T) {
 
 // Two Host fields never leave the proxy, whatever a hook does.
 func TestSecondHost(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, tellSeen)
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, tellSeen)
 		h := toPeers(o.peer())
 		h.UpstreamRequestFilter = func(_ *proxy.Session, _ *none, head *header.Request) error {
 			head.Fields.Add("Host", "other.test")
@@ -94,8 +94,8 @@ func TestSecondHost(t *testing.T) {
 
 // The digest has the real addresses of the connection, whatever it speaks.
 func TestDigestAddresses(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, echoBody)
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, echoBody)
 		addrs := make(chan [2]net.Addr, 2)
 		h := toPeers(o.peer())
 		h.Log = func(s *proxy.Session, _ *none, _ error) {
@@ -106,8 +106,8 @@ func TestDigestAddresses(t *testing.T) {
 		for range 2 {
 			r.get("/").want(t, 200, "")
 			got := receive(t, "Log", addrs)
-			if got[0] == nil || got[0].String() != o.addr || got[1] == nil || got[1].String() != o.last.Load().RemoteAddr().String() {
-				t.Errorf("addresses %v, want %s and %v", got, o.addr, o.last.Load().RemoteAddr())
+			if got[0] == nil || got[0].String() != o.addr || got[1] == nil || got[1].String() != (*o.last.Load()).RemoteAddr().String() {
+				t.Errorf("addresses %v, want %s and %v", got, o.addr, (*o.last.Load()).RemoteAddr())
 			}
 		}
 	})
@@ -115,10 +115,10 @@ func TestDigestAddresses(t *testing.T) {
 
 // The head of a response does not wait for its body.
 func TestHeadBeforeBody(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		for _, filtered := range []bool{false, true} {
 			release := make(chan struct{})
-			o := newOrigin(t, m.Upstream, func(w http.ResponseWriter, req *http.Request) {
+			o := newOrigin(t, m.Up, func(w http.ResponseWriter, req *http.Request) {
 				_ = http.NewResponseController(w).Flush()
 				<-release
 				_, _ = io.WriteString(w, "late")

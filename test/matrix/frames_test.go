@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/belay-proxy/belay/test/internal/modes"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -67,19 +68,20 @@ type frames struct {
 	br  *bufio.Reader
 	dec *hpack.Decoder
 
+	scheme string // of the requests of a client
+
 	mu  sync.Mutex // guards writing
 	enc *hpack.Encoder
 	buf bytes.Buffer // of enc
 }
 
-// dialFrames connects as a client.
-func dialFrames(t testing.TB, addr string) *frames {
+// dialFrames connects as a client that speaks p.
+func dialFrames(t testing.TB, p modes.Protocol, addr string) *frames {
 	t.Helper()
-	nc, err := net.Dial("tcp", addr)
-	must(t, err)
-	t.Cleanup(func() { _ = nc.Close() })
+	nc := p.Dial(t, addr)
 	c := newFrames(nc)
-	_, err = io.WriteString(nc, preface)
+	c.scheme = p.Scheme()
+	_, err := io.WriteString(nc, preface)
 	must(t, err)
 	must(t, c.write(frameSettings, 0, 0, nil))
 	return c
@@ -133,7 +135,7 @@ func (c *frames) headers(stream uint32, end bool, fields ...string) error {
 
 // get writes the head of a GET request with further fields.
 func (c *frames) get(stream uint32, target string, fields ...string) error {
-	head := []string{":method", "GET", ":scheme", "http", ":authority", "origin.test", ":path", target}
+	head := []string{":method", "GET", ":scheme", c.scheme, ":authority", "origin.test", ":path", target}
 	return c.headers(stream, true, append(head, fields...)...)
 }
 

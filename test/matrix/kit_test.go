@@ -6,6 +6,7 @@ package matrix
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ import (
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
+	"github.com/belay-proxy/belay/test/internal/pki"
 	"github.com/belay-proxy/belay/upstream"
 )
 
@@ -30,7 +33,6 @@ const patience = 20 * time.Second
 type (
 	none  = struct{}
 	hooks = proxy.Hooks[none]
-	mode  = proxytest.Mode
 )
 
 // toPeers returns hooks that send attempt 1 to the first peer, attempt 2 to
@@ -44,6 +46,7 @@ func toPeers(peers ...*upstream.Peer) hooks {
 // rig is a proxy under test, with a client of it.
 type rig struct {
 	t      testing.TB
+	mode   modes.Mode
 	proxy  *proxy.Proxy
 	addr   string
 	client *http.Client
@@ -59,16 +62,16 @@ type outcome struct {
 }
 
 // newRig serves a proxy that sends its requests to an origin with handler h.
-func newRig(t testing.TB, m mode, h http.HandlerFunc) (*rig, *origin) {
+func newRig(t testing.TB, m modes.Mode, h http.HandlerFunc) (*rig, *origin) {
 	t.Helper()
-	o := newOrigin(t, m.Upstream, h)
+	o := newOrigin(t, m.Up, h)
 	return newRigWith(t, m, proxy.Config{}, toPeers(o.peer())), o
 }
 
 // newRigWith serves a proxy with these settings.
-func newRigWith(t testing.TB, m mode, cfg proxy.Config, h hooks) *rig {
+func newRigWith(t testing.TB, m modes.Mode, cfg proxy.Config, h hooks) *rig {
 	t.Helper()
-	r := &rig{t: t, logged: make(chan outcome, 10_000)}
+	r := &rig{t: t, mode: m, logged: make(chan outcome, 10_000)}
 	cfg.Downstream.H2C = true
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -82,15 +85,16 @@ func newRigWith(t testing.TB, m mode, cfg proxy.Config, h hooks) *rig {
 	}
 	t.Cleanup(p.Connector().Close)
 	r.proxy = p
-	r.addr = proxytest.Listen(t, p)
-	r.client = newClient(t, m.Downstream)
+	r.addr = m.Down.Listen(t, p)
+	r.client = newClient(t, m.Down)
 	return r
 }
 
 // newClient returns a client of net/http that speaks p and nothing else.
-func newClient(t testing.TB, p proxytest.Protocol) *http.Client {
+func newClient(t testing.TB, p modes.Protocol) *http.Client {
 	tr := &http.Transport{
-		Protocols:             protocols(p),
+		Protocols:             p.HTTP(),
+		TLSClientConfig:       &tls.Config{RootCAs: pki.Roots(t)},
 		DisableCompression:    true,
 		ExpectContinueTimeout: patience,
 		MaxIdleConnsPerHost:   1000,
@@ -101,20 +105,10 @@ func newClient(t testing.TB, p proxytest.Protocol) *http.Client {
 	}}
 }
 
-func protocols(p proxytest.Protocol) *http.Protocols {
-	var ps http.Protocols
-	if p == proxytest.H2 {
-		ps.SetUnencryptedHTTP2(true)
-	} else {
-		ps.SetHTTP1(true)
-	}
-	return &ps
-}
-
 // request returns a request with the given fields, name and value in turn.
 func (r *rig) request(method, target string, body io.Reader, fields ...string) *http.Request {
 	r.t.Helper()
-	req, err := http.NewRequest(method, "http://"+r.addr+target, body)
+	req, err := http.NewRequest(method, r.mode.Down.Scheme()+"://"+r.addr+target, body)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -195,17 +189,17 @@ func (r *rig) wantAttempts(n int) {
 type origin struct {
 	t        testing.TB
 	addr     string
-	protocol proxytest.Protocol
+	protocol modes.Protocol
 	requests atomic.Int64
 	conns    atomic.Int64 // accepted
 	open     atomic.Int64
-	last     atomic.Pointer[net.TCPConn] // accepted last
+	last     atomic.Pointer[net.Conn] // accepted last
 }
 
 type connKey struct{}
 
 // newOrigin starts an origin that ends with t.
-func newOrigin(t testing.TB, p proxytest.Protocol, h http.HandlerFunc) *origin {
+func newOrigin(t testing.TB, p modes.Protocol, h http.HandlerFunc) *origin {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -213,14 +207,15 @@ func newOrigin(t testing.TB, p proxytest.Protocol, h http.HandlerFunc) *origin {
 	}
 	o := &origin{t: t, addr: l.Addr().String(), protocol: p}
 	s := &http.Server{
-		Protocols: protocols(p),
+		Protocols: p.HTTP(),
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pki.Server(t)}},
 		ErrorLog:  log.New(io.Discard, "", 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			o.requests.Add(1)
 			h(w, req)
 		}),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			o.last.Store(c.(*net.TCPConn))
+			o.last.Store(&c)
 			return context.WithValue(ctx, connKey{}, c)
 		},
 		ConnState: func(_ net.Conn, s http.ConnState) {
@@ -234,20 +229,30 @@ func newOrigin(t testing.TB, p proxytest.Protocol, h http.HandlerFunc) *origin {
 		},
 	}
 	served := make(chan struct{})
-	go func() { defer close(served); _ = s.Serve(l) }()
+	go func() {
+		defer close(served)
+		if p.TLS {
+			_ = s.ServeTLS(l, "", "")
+		} else {
+			_ = s.Serve(l)
+		}
+	}()
 	t.Cleanup(func() { _ = s.Close(); <-served })
 	return o
 }
 
 // peer returns a peer that reaches the origin.
-func (o *origin) peer() *upstream.Peer { return proxytest.PeerAt(o.addr, o.protocol) }
+func (o *origin) peer() *upstream.Peer { return o.protocol.PeerAt(o.t, o.addr) }
+
+// reset ends the connection accepted last with a reset.
+func (o *origin) reset() { proxytest.Reset(*o.last.Load()) }
 
 // resetConn ends the connection of a request with a reset.
 func resetConn(req *http.Request) { proxytest.Reset(req.Context().Value(connKey{}).(net.Conn)) }
 
-// newScript starts an origin that hands each connection to f, with its number
-// from 1, and closes it when f returns.
-func newScript(t testing.TB, f func(nc net.Conn, number int)) (addr string) {
+// newScript starts an origin that hands each connection, on which p is spoken,
+// to f, with its number from 1, and closes it when f returns.
+func newScript(t testing.TB, p modes.Protocol, f func(nc net.Conn, number int)) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -262,7 +267,7 @@ func newScript(t testing.TB, f func(nc net.Conn, number int)) (addr string) {
 				return
 			}
 			t.Cleanup(func() { _ = nc.Close() })
-			go func() { defer nc.Close(); f(nc, n) }()
+			go func() { defer nc.Close(); f(p.Server(t, nc), n) }()
 		}
 	}()
 	t.Cleanup(func() { _ = l.Close(); <-done })

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/belay-proxy/belay/test/internal/modes"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -17,8 +18,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/belay-proxy/belay/proxytest"
 )
 
 // maxInFlight is how much a proxy and the system's buffers on both sides of it
@@ -43,8 +42,8 @@ func settled(t testing.TB, counter func() int64) int64 {
 
 // An origin that does not read slows the client down.
 func TestUploadBackPressure(t *testing.T) {
-	const size = 64 << 20
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	const size = 32 << 20
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		goOn := make(chan struct{})
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			<-goOn
@@ -64,8 +63,8 @@ func TestUploadBackPressure(t *testing.T) {
 
 // A client that does not read slows the origin down.
 func TestDownloadBackPressure(t *testing.T) {
-	const size = 64 << 20
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	const size = 32 << 20
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, _ *http.Request) {
 			piece := make([]byte, 32<<10)
@@ -91,7 +90,7 @@ func TestDownloadBackPressure(t *testing.T) {
 // Streams that are not read do not hold up the others, whose client may be
 // another one, on the connection to the origin.
 func TestSlowStreamsNextToOthers(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		var sent atomic.Int64
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			n := 1000
@@ -100,7 +99,7 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 			}
 			_, _ = io.Copy(w, &counted{r: io.LimitReader(zeros{}, int64(n)), also: &sent})
 		})
-		slow := newClient(t, m.Downstream)
+		slow := newClient(t, m.Down)
 		for range 5 {
 			res, err := slow.Do(r.request("GET", "/big", nil))
 			must(t, err)
@@ -115,13 +114,18 @@ func TestSlowStreamsNextToOthers(t *testing.T) {
 	})
 }
 
-// 200 clients at once, 20 requests each, every byte compared.
+// 200 clients at once, 20 requests each, every byte compared. With -short there
+// are 40.
 func TestManyStreams(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	workers := 200
+	if testing.Short() {
+		workers = 40
+	}
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, echoBody)
 		var wg sync.WaitGroup
 		var failed atomic.Int64
-		for worker := range 200 {
+		for worker := range workers {
 			wg.Go(func() {
 				rnd := rand.New(rand.NewPCG(1, uint64(worker)))
 				for i := range 20 {
@@ -139,7 +143,7 @@ func TestManyStreams(t *testing.T) {
 		}
 		wg.Wait()
 		if n := failed.Load(); n > 0 {
-			t.Errorf("%d of 4000 failed", n)
+			t.Errorf("%d of %d failed", n, 20*workers)
 		}
 		eventually(t, "no request in hand", func() bool { return r.proxy.Stats().Active == 0 })
 	})
@@ -147,7 +151,7 @@ func TestManyStreams(t *testing.T) {
 
 // Shutdown lets what is in hand finish, however long that takes.
 func TestShutdown(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		release := make(chan struct{})
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			body, _ := io.ReadAll(req.Body)
@@ -166,7 +170,7 @@ func TestShutdown(t *testing.T) {
 		defer cancel()
 		down := make(chan error, 1)
 		go func() { down <- r.proxy.Shutdown(ctx) }()
-		if m.Downstream == proxytest.H2 {
+		if m.Down.H2 {
 			time.Sleep(1200 * time.Millisecond) // beyond the second GOAWAY
 		}
 		select {
@@ -190,8 +194,8 @@ func TestShutdown(t *testing.T) {
 // A drain announces itself before it takes effect: the first GOAWAY covers
 // every stream, the second those that have come by then.
 func TestShutdownGoAway(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Downstream != proxytest.H2 {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
+		if !m.Down.H2 {
 			t.Skip("HTTP/1 has no GOAWAY")
 		}
 		release := make(chan struct{})
@@ -199,7 +203,7 @@ func TestShutdownGoAway(t *testing.T) {
 			<-release
 			_, _ = io.WriteString(w, req.URL.Path)
 		})
-		c := dialFrames(t, r.addr)
+		c := dialFrames(t, m.Down, r.addr)
 		must(t, c.get(1, "/1"))
 		eventually(t, "request at the origin", func() bool { return o.requests.Load() == 1 })
 		down := make(chan error, 1)
@@ -233,7 +237,7 @@ func TestShutdownGoAway(t *testing.T) {
 
 // When Shutdown runs out of time, what is left ends, and looks cut.
 func TestShutdownDeadline(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, o := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			_, _ = io.WriteString(w, "begin")
 			_ = http.NewResponseController(w).Flush()
@@ -255,7 +259,7 @@ func TestShutdownDeadline(t *testing.T) {
 
 // Streams that clients reset in great number leave nothing behind.
 func TestManyCanceled(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Few(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/wait" {
 				<-req.Context().Done()

@@ -15,7 +15,7 @@ import (
 
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
-	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
 )
 
 // seen is what an origin saw of a request.
@@ -40,20 +40,20 @@ func parseSeen(t testing.TB, body string) (s seen) {
 }
 
 func TestForwardingFields(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		o := newOrigin(t, m.Upstream, tellSeen)
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		o := newOrigin(t, m.Up, tellSeen)
 		cfg := proxy.Config{Forwarding: proxy.Forwarding{Forwarded: true, XRealIP: true, Via: "belay"}}
 		r := newRigWith(t, m, cfg, toPeers(o.peer()))
-		res := r.get("/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-Proto", "https", "Forwarded", "for=6.6.6.6", "X-Real-IP", "6.6.6.6")
+		res := r.get("/", "X-Forwarded-For", "6.6.6.6", "X-Forwarded-Proto", "ftp", "Forwarded", "for=6.6.6.6", "X-Real-IP", "6.6.6.6")
 		res.wantStatus(t, 200)
 		got := parseSeen(t, string(res.body))
 		via := "1.1 belay"
-		if m.Downstream == proxytest.H2 {
+		if m.Down.H2 {
 			via = "2 belay"
 		}
 		for name, want := range map[string]string{
-			"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "origin.test",
-			"Forwarded": `for=127.0.0.1;host="origin.test";proto=http`, "X-Real-Ip": "127.0.0.1", "Via": via,
+			"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": m.Down.Scheme(), "X-Forwarded-Host": "origin.test",
+			"Forwarded": `for=127.0.0.1;host="origin.test";proto=` + m.Down.Scheme(), "X-Real-Ip": "127.0.0.1", "Via": via,
 		} {
 			if v := got.Header.Values(name); !slices.Equal(v, []string{want}) {
 				t.Errorf("%s = %q, want %q", name, v, want)
@@ -64,9 +64,9 @@ func TestForwardingFields(t *testing.T) {
 
 // Fields for one connection do not travel, in either direction.
 func TestHopByHop(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
-			if m.Upstream == proxytest.H1 {
+			if !m.Up.H2 {
 				w.Header().Set("Connection", "X-Mine")
 				w.Header().Set("Keep-Alive", "timeout=5")
 			}
@@ -76,7 +76,7 @@ func TestHopByHop(t *testing.T) {
 			tellSeen(w, req)
 		})
 		fields := []string{"Proxy-Authorization", "Basic eA==", "X-Kept", "1"}
-		if m.Downstream == proxytest.H1 {
+		if !m.Down.H2 {
 			fields = append(fields, "Connection", "X-Mine, keep-alive", "X-Mine", "1", "Keep-Alive", "timeout=5", "TE", "gzip")
 		}
 		res := r.get("/", fields...)
@@ -88,7 +88,7 @@ func TestHopByHop(t *testing.T) {
 			}
 		}
 		names := []string{"Keep-Alive", "Proxy-Authenticate"}
-		if m.Upstream == proxytest.H1 {
+		if !m.Up.H2 {
 			names = append(names, "X-Mine", "Connection")
 		}
 		for _, name := range names {
@@ -104,7 +104,7 @@ func TestHopByHop(t *testing.T) {
 
 // TE: trailers is the one such field of HTTP/2; it is made anew for the peer.
 func TestTETrailers(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, tellSeen)
 		for _, te := range []string{"", "trailers"} {
 			var fields []string
@@ -123,7 +123,7 @@ func TestTETrailers(t *testing.T) {
 // Cookies arrive as one field, however a client splits them, and Set-Cookie
 // stays as many as there are.
 func TestCookies(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
 			w.Header().Add("Set-Cookie", "a=1; Path=/")
 			w.Header().Add("Set-Cookie", "b=2, with a comma")
@@ -132,8 +132,8 @@ func TestCookies(t *testing.T) {
 		crumbs := []string{"a=1", "b=2", "c=3; d=4"}
 		var body string
 		var set []string
-		if m.Downstream == proxytest.H2 {
-			c := dialFrames(t, r.addr)
+		if m.Down.H2 {
+			c := dialFrames(t, m.Down, r.addr)
 			must(t, c.get(1, "/", "cookie", crumbs[0], "x", "between", "cookie", crumbs[1], "cookie", crumbs[2]))
 			rep := c.reply(t, 1)
 			body = rep.body
@@ -171,13 +171,13 @@ func TestAuthority(t *testing.T) {
 		{"", "a.test, b.test", ""},
 	} {
 		t.Run(tt.authority+" and "+tt.host, func(t *testing.T) {
-			proxytest.RunAll(t, func(t *testing.T, m mode) {
-				if m.Downstream != proxytest.H2 {
+			modes.Each(t, func(t *testing.T, m modes.Mode) {
+				if !m.Down.H2 {
 					t.Skip("test/h1corpus has the rules of HTTP/1")
 				}
 				r, o := newRig(t, m, tellSeen)
-				c := dialFrames(t, r.addr)
-				fields := []string{":method", "GET", ":scheme", "http", ":path", "/"}
+				c := dialFrames(t, m.Down, r.addr)
+				fields := []string{":method", "GET", ":scheme", c.scheme, ":path", "/"}
 				if tt.authority != "" {
 					fields = append(fields, ":authority", tt.authority)
 				}
@@ -243,13 +243,13 @@ func TestMalformedH2Requests(t *testing.T) {
 		"two lengths":         with("content-length", "0", "content-length", "1"),
 		"protocol with GET":   with(":protocol", "websocket"),
 	}
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Downstream != proxytest.H2 {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		if !m.Down.H2 {
 			t.Skip("test/h1corpus has the rules of HTTP/1")
 		}
 		r, o := newRig(t, m, tellSeen)
 		for name, fields := range cases {
-			c := dialFrames(t, r.addr)
+			c := dialFrames(t, m.Down, r.addr)
 			must(t, c.headers(1, true, fields...))
 			rep := c.reply(t, 1)
 			if !(rep.reset && rep.code == codeProtocol) && !strings.HasPrefix(rep.status, "4") {
@@ -287,12 +287,12 @@ func TestMalformedH2Responses(t *testing.T) {
 		"bad length":         {":status", "200", "content-length", "+1"},
 		"two lengths":        {":status", "200", "content-length", "1", "content-length", "2"},
 	}
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Upstream != proxytest.H2 {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		if !m.Up.H2 {
 			t.Skip("test/h1corpus has the rules of HTTP/1")
 		}
 		for name, fields := range cases {
-			addr := newScript(t, func(nc net.Conn, _ int) {
+			addr := newScript(t, m.Up, func(nc net.Conn, _ int) {
 				c, err := acceptFrames(nc)
 				for err == nil {
 					var head frame
@@ -301,7 +301,7 @@ func TestMalformedH2Responses(t *testing.T) {
 					}
 				}
 			})
-			r := newRigWith(t, m, proxy.Config{}, toPeers(proxytest.PeerAt(addr, proxytest.H2)))
+			r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, addr)))
 			if res := r.get("/"); res.err != nil || res.StatusCode != 502 {
 				t.Errorf("%s: got %d, %q, %v; want 502", name, res.StatusCode, res.body, res.err)
 			}
@@ -312,8 +312,8 @@ func TestMalformedH2Responses(t *testing.T) {
 
 // A declared length must be that of the data (RFC 9113 section 8.1.1).
 func TestRequestLengthMismatch(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Downstream != proxytest.H2 {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		if !m.Down.H2 {
 			t.Skip("test/h1corpus has the rules of HTTP/1")
 		}
 		whole := make(chan string, 10)
@@ -322,8 +322,8 @@ func TestRequestLengthMismatch(t *testing.T) {
 			whole <- req.URL.Path
 		})
 		for i, data := range []string{"1234", "123456"} {
-			c := dialFrames(t, r.addr)
-			must(t, c.headers(1, false, ":method", "POST", ":scheme", "http", ":authority", "a.test", ":path", fmt.Sprint("/", i), "content-length", "5"))
+			c := dialFrames(t, m.Down, r.addr)
+			must(t, c.headers(1, false, ":method", "POST", ":scheme", c.scheme, ":authority", "a.test", ":path", fmt.Sprint("/", i), "content-length", "5"))
 			must(t, c.data(1, true, data))
 			if rep := c.reply(t, 1); !rep.reset && !strings.HasPrefix(rep.status, "4") {
 				t.Errorf("%q for 5 bytes: status %q, want a refusal", data, rep.status)
@@ -340,14 +340,14 @@ func TestRequestLengthMismatch(t *testing.T) {
 // Trailers behind a body of declared length: HTTP/1 has no place for them, so
 // they may be lost, but nothing else.
 func TestLengthAndTrailers(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
-		if m.Downstream != proxytest.H2 {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
+		if !m.Down.H2 {
 			t.Skip("only HTTP/2 has both")
 		}
 		r, _ := newRig(t, m, echoBody)
-		c := dialFrames(t, r.addr)
+		c := dialFrames(t, m.Down, r.addr)
 		for id := uint32(1); id < 7; id += 2 {
-			must(t, c.headers(id, false, ":method", "POST", ":scheme", "http", ":authority", "a.test", ":path", "/", "content-length", "4"))
+			must(t, c.headers(id, false, ":method", "POST", ":scheme", c.scheme, ":authority", "a.test", ":path", "/", "content-length", "4"))
 			must(t, c.data(id, false, "data"))
 			must(t, c.headers(id, true, "checksum", "1"))
 			if rep := c.reply(t, id); rep.status != "200" || rep.body != "data" {
@@ -359,7 +359,7 @@ func TestLengthAndTrailers(t *testing.T) {
 
 // Targets pass as they are.
 func TestTargets(t *testing.T) {
-	proxytest.RunAll(t, func(t *testing.T, m mode) {
+	modes.Each(t, func(t *testing.T, m modes.Mode) {
 		r, _ := newRig(t, m, tellSeen)
 		for _, target := range []string{"/", "/?", "/a//b/../c", "/%2e%2E/%00", "/a?b=c&d=%0a", "/" + strings.Repeat("x", 5000)} {
 			res := r.get(target)

@@ -20,6 +20,8 @@ import (
 	"github.com/belay-proxy/belay/http2"
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxytest"
+	"github.com/belay-proxy/belay/test/internal/modes"
+	"github.com/belay-proxy/belay/test/internal/pki"
 	"github.com/belay-proxy/belay/upstream"
 )
 
@@ -29,7 +31,6 @@ const patience = 20 * time.Second
 type (
 	none  = struct{}
 	hooks = proxy.Hooks[none]
-	mode  = proxytest.Mode
 )
 
 // end is one end of a tunnel: the bytes of a WebSocket.
@@ -41,12 +42,13 @@ type end interface {
 
 // h1End is an end over HTTP/1.1, after the head.
 type h1End struct {
-	*net.TCPConn
-	br *bufio.Reader
+	net.Conn // a *net.TCPConn or a *tls.Conn
+	br       *bufio.Reader
 }
 
 func (e *h1End) Read(p []byte) (int, error) { return e.br.Read(p) }
-func (e *h1End) Reset()                     { proxytest.Reset(e.TCPConn) }
+func (e *h1End) CloseWrite() error          { return e.Conn.(interface{ CloseWrite() error }).CloseWrite() }
+func (e *h1End) Reset()                     { proxytest.Reset(e.Conn) }
 
 // h2Stream is what the streams of either role have in common.
 type h2Stream interface {
@@ -94,16 +96,19 @@ type server struct {
 	wrongAccept bool   // HTTP/1: answer with another Sec-WebSocket-Accept
 	greeting    string // sent in one piece with the head
 	serve       func(end)
+
+	// socketBuffer, if not 0, is the size of all socket buffers, in bytes.
+	socketBuffer int
 }
 
 // start starts the server and returns a peer that reaches it.
-func (s *server) start(t testing.TB, p proxytest.Protocol) *upstream.Peer {
+func (s *server) start(t testing.TB, p modes.Protocol) *upstream.Peer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	serveConn := s.serveH1
-	if p == proxytest.H2 {
+	if p.H2 {
 		serveConn = s.serveH2
 	}
 	go func() {
@@ -113,10 +118,36 @@ func (s *server) start(t testing.TB, p proxytest.Protocol) *upstream.Peer {
 				return
 			}
 			t.Cleanup(func() { _ = nc.Close() })
-			go serveConn(nc)
+			s.narrow(nc)
+			go serveConn(p.Server(t, nc))
 		}
 	}()
-	return proxytest.PeerAt(l.Addr().String(), p)
+	return p.PeerAt(t, l.Addr().String())
+}
+
+// narrow gives the socket of a connection small buffers, if the test wants
+// that.
+func (s *server) narrow(nc net.Conn) {
+	if s.socketBuffer > 0 {
+		narrow(nc, s.socketBuffer)
+	}
+}
+
+// narrow sets the buffers of a socket, of which the system makes twice as much.
+func narrow(nc net.Conn, size int) {
+	_ = nc.(*net.TCPConn).SetReadBuffer(size)
+	_ = nc.(*net.TCPConn).SetWriteBuffer(size)
+}
+
+// narrowHandler serves connections with small buffers.
+type narrowHandler struct {
+	proxytest.Handler
+	size int
+}
+
+func (h narrowHandler) ServeConn(c net.Conn) {
+	narrow(c, h.size)
+	h.Handler.ServeConn(c)
 }
 
 func accept(key string) string {
@@ -149,7 +180,7 @@ func (s *server) serveH1(nc net.Conn) {
 	}
 	_, _ = fmt.Fprintf(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: chat\r\n\r\n%s", proof, s.greeting)
-	s.serve(&h1End{nc.(*net.TCPConn), br})
+	s.serve(&h1End{nc, br})
 }
 
 // serveH2 takes a connection with any number of WebSockets.
@@ -182,15 +213,17 @@ func (s *server) serveH2(nc net.Conn) {
 // rig is a proxy under test.
 type rig struct {
 	t      testing.TB
-	mode   mode
+	mode   modes.Mode
 	addr   string
+	socket int // size of the socket buffers, 0 to leave them alone
 	logged chan error
 }
 
-func newRig(t testing.TB, m mode, cfg proxy.Config, s *server) *rig {
+func newRig(t testing.TB, m modes.Mode, cfg proxy.Config, s *server) *rig {
 	t.Helper()
-	peer := s.start(t, m.Upstream)
-	r := &rig{t: t, mode: m, logged: make(chan error, 100)}
+	peer := s.start(t, m.Up)
+	peer.RecvBuffer, peer.SendBuffer = s.socketBuffer, s.socketBuffer
+	r := &rig{t: t, mode: m, logged: make(chan error, 100), socket: s.socketBuffer}
 	cfg.Downstream.H2C = true
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	p, err := proxy.New(cfg, hooks{
@@ -199,7 +232,14 @@ func newRig(t testing.TB, m mode, cfg proxy.Config, s *server) *rig {
 	})
 	must(t, err)
 	t.Cleanup(p.Connector().Close)
-	r.addr = proxytest.Listen(t, p)
+	var h proxytest.Handler = p
+	if m.Down.TLS {
+		h = pki.Secure(t, h)
+	}
+	if s.socketBuffer > 0 {
+		h = narrowHandler{h, s.socketBuffer}
+	}
+	r.addr = proxytest.Listen(t, h)
 	return r
 }
 
@@ -213,7 +253,7 @@ func (e *errRefused) Error() string { return fmt.Sprintf("status %d, body %q", e
 
 // open opens a WebSocket. early is sent without waiting for the answer.
 func (r *rig) open(early string) (end, error) {
-	if r.mode.Downstream == proxytest.H2 {
+	if r.mode.Down.H2 {
 		return r.openH2(early)
 	}
 	return r.openH1(early)
@@ -227,12 +267,24 @@ func (r *rig) dial() end {
 	return e
 }
 
-func (r *rig) openH1(early string) (end, error) {
+// connect makes a connection to the proxy.
+func (r *rig) connect() (net.Conn, error) {
 	nc, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		return nil, err
 	}
 	r.t.Cleanup(func() { _ = nc.Close() })
+	if r.socket > 0 {
+		narrow(nc, r.socket)
+	}
+	return r.mode.Down.Client(r.t, nc), nil
+}
+
+func (r *rig) openH1(early string) (end, error) {
+	nc, err := r.connect()
+	if err != nil {
+		return nil, err
+	}
 	_ = nc.SetDeadline(time.Now().Add(2 * patience))
 	const key = "dGhlIHNhbXBsZSBub25jZQ=="
 	_, err = io.WriteString(nc, "GET /chat HTTP/1.1\r\nHost: origin.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
@@ -253,17 +305,16 @@ func (r *rig) openH1(early string) (end, error) {
 	if h.Get("Sec-WebSocket-Accept") != accept(key) || h.Get("Upgrade") != "websocket" || h.Get("Connection") != "Upgrade" || h.Get("Sec-WebSocket-Protocol") != "chat" {
 		return nil, fmt.Errorf("101 with %v", h)
 	}
-	return &h1End{nc.(*net.TCPConn), br}, nil
+	return &h1End{nc, br}, nil
 }
 
 func (r *rig) openH2(early string) (end, error) {
-	nc, err := net.Dial("tcp", r.addr)
+	nc, err := r.connect()
 	if err != nil {
 		return nil, err
 	}
-	r.t.Cleanup(func() { _ = nc.Close() })
 	cfg := http2.Config{}.WithDefaults()
-	c := http2.NewClientConn(nc, &cfg, "http")
+	c := http2.NewClientConn(nc, &cfg, r.mode.Down.Scheme())
 	st := c.NewStream(nil, 2*patience, 2*patience)
 	head := header.Request{Method: "CONNECT", Target: "/chat", Length: header.UnknownLength}
 	head.SetHost("origin.test")
