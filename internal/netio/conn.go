@@ -373,8 +373,8 @@ func (c *Conn) tlsWrite(parts [3][]byte, timeout time.Duration) (n int, err erro
 
 // PeerGone reports whether the other side has closed its end or reset the
 // connection. Unread data in front of the end hides it, but for the goodbye of
-// TLS, which tells. It never blocks, is false where it cannot tell, and may be
-// called from any goroutine.
+// TLS on Linux. It never blocks, is false where it cannot tell, and may be called
+// from any goroutine.
 func (c *Conn) PeerGone() bool {
 	if c.raw == nil {
 		return false
@@ -384,14 +384,11 @@ func (c *Conn) PeerGone() bool {
 	return err != nil || gone
 }
 
-// peek looks at what a read would find. The goodbye of TLS counts as the end.
+// peek looks at what a read would find. The end counts as such even if the
+// goodbye of TLS is in front of it.
 func (c *Conn) peek(fd uintptr) IdleState {
-	if c.tls == nil {
-		return peek(fd)
-	}
-	var head [recordHeaderLen]byte
-	n, state := peekAt(fd, head[:])
-	if closing(head[:n]) {
+	state := peek(fd)
+	if state == HasData && c.tls != nil && ended(fd, maxGoodbye) {
 		return PeerClosed
 	}
 	return state

@@ -84,24 +84,34 @@ func send(fd uintptr, parts *[3][]byte) (n int, err error) {
 // peek looks at what a read would find.
 func peek(fd uintptr) IdleState {
 	var b [1]byte
-	_, state := peekAt(fd, b[:])
-	return state
-}
-
-// peekAt looks at the first bytes that a read into p, which must not be empty,
-// would find.
-func peekAt(fd uintptr, p []byte) (int, IdleState) {
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)),
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
 			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case errno == syscall.EINTR:
 		case errno == syscall.EAGAIN:
-			return 0, Quiet
+			return Quiet
 		case errno != 0 || n == 0:
-			return 0, PeerClosed
+			return PeerClosed
 		default:
-			return int(n), HasData
+			return HasData
 		}
+	}
+}
+
+// ended reports whether the other side has closed its end or reset the
+// connection, with no more than unread bytes in front of the end.
+func ended(fd uintptr, unread int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	for {
+		n, err := unix.Poll(poll, 0)
+		if err == syscall.EINTR {
+			continue
+		}
+		if n != 1 || err != nil {
+			return false
+		}
+		waiting, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+		return err != nil || waiting <= unread
 	}
 }

@@ -9,7 +9,7 @@ import "errors"
 
 const haveRaw = false
 
-func recv(uintptr, []byte) (int, error)       { return 0, errors.ErrUnsupported }
-func send(uintptr, *[3][]byte) (int, error)   { return 0, errors.ErrUnsupported }
-func peek(uintptr) IdleState                  { return Quiet }
-func peekAt(uintptr, []byte) (int, IdleState) { return 0, Quiet }
+func recv(uintptr, []byte) (int, error)     { return 0, errors.ErrUnsupported }
+func send(uintptr, *[3][]byte) (int, error) { return 0, errors.ErrUnsupported }
+func peek(uintptr) IdleState                { return Quiet }
+func ended(uintptr, int) bool               { return false }

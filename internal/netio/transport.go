@@ -122,16 +122,12 @@ func (t *Transport) beginWait() error {
 	return t.owner.beginWait(time.Duration(t.owner.tlsTimeout.Load()))
 }
 
-// closing reports whether what waits in the socket begins with the last thing
-// that a peer says: an alert. One of TLS 1.3 is recognised by its length, as a
-// record of two bytes: nothing else that HTTP sends is as short.
-func closing(b []byte) bool {
-	const alert, data = 21, 23
-	if len(b) < recordHeaderLen {
-		return false
-	}
-	return b[0] == alert || b[0] == data && b[3] == 0 && b[4] == 2+1+16
-}
+// maxGoodbye is the size of the record that says goodbye, in bytes, with the
+// longest protection that a cipher suite gives it (AES-GCM of TLS 1.2). What it
+// looks like tells nothing: a piece of a body may be as short, and what waits in
+// the socket may begin in the middle of a record. But no request is as short, and
+// after the end of the stream nothing follows it.
+const maxGoodbye = recordHeaderLen + 8 + 2 + 16
 
 // recordHeaderLen is the length of the header of a TLS record (RFC 8446
 // section 5.1): type, version, length.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -209,4 +210,49 @@ func FuzzRecordCounter(f *testing.F) {
 			t.Errorf("%d records, inside one %v; want %d, %v", c.records, c.left > 0 || c.have > 0, records, len(rest) > 0)
 		}
 	})
+}
+
+// A client that has said goodbye is gone; one whose next bytes only look like a
+// goodbye is not, wherever the records in the socket begin.
+func TestTransportPeerGone(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only the end itself shows here")
+	}
+	request := "GET / HTTP/1.0\r\n\r\n"
+	c, client, far, records := tlsRecords(t, "xy", request)
+	check := func(what string, want bool) {
+		t.Helper()
+		if got := c.PeerGone(); got != want {
+			t.Errorf("%s: PeerGone = %v, want %v", what, got, want)
+		}
+	}
+	arrive := func(b []byte) {
+		t.Helper()
+		if _, err := far.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(patience); c.Idle() == Quiet; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("nothing arrives")
+			}
+		}
+	}
+	check("at first", false)
+	arrive(records[0]) // as long as an alert
+	check("two bytes of a body", false)
+	if n, err := io.ReadFull(c.nc, make([]byte, 2)); n != 2 {
+		t.Fatal(err)
+	}
+	check("after them", false)
+	arrive(records[1])
+	client.Close()
+	check("a request before the goodbye", false)
+	if n, err := io.ReadFull(c.nc, make([]byte, len(request))); n != len(request) {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); !c.PeerGone(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("PeerGone is false after %v", patience)
+		}
+	}
 }
