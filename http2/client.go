@@ -29,7 +29,7 @@ func NewClientConn(nc net.Conn, cfg *Config, scheme string) *ClientConn {
 	c := &ClientConn{scheme: scheme}
 	c.init(nc, cfg, false)
 	c.conn.onHead = c.onHead
-	c.conn.restLocked = func(time.Time) bool { return false }
+	c.conn.restLocked, c.conn.busyLocked = func() {}, func() bool { return false }
 	c.conn.onUpdate = func(frameHeader, []byte) error { return &connError{ProtocolError, "PRIORITY_UPDATE of a server"} }
 	first := c.settings()
 	b := c.outLocked(len(preface) + len(first))

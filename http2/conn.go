@@ -25,9 +25,10 @@ type conn struct {
 	onHead   func(block []byte) error            // takes a complete header block; c.block says of what
 	onUpdate func(h frameHeader, p []byte) error // takes a PRIORITY_UPDATE
 
-	// restLocked ends what the role has not needed for some time, and reports
-	// whether there is more.
-	restLocked func(now time.Time) (more bool)
+	// restLocked ends what the role has not needed since the last time, and
+	// busyLocked reports whether it has something that it may not need later.
+	restLocked func()
+	busyLocked func() bool
 
 	// The reader's own.
 	in      *frameReader
@@ -43,6 +44,9 @@ type conn struct {
 	flushable   sync.Cond
 	flushing    bool               // there is a flusher; guarded by mu
 	rest        bool               // it shall end if there is nothing to send; guarded by mu
+	flushes     int                // how often there was something; guarded by mu
+	lastFlushes int                // at the last rest; guarded by mu
+	lastRest    time.Time          // guarded by mu
 	flushedAll  bool               // it has ended for good; guarded by mu
 	streams     map[uint32]*stream // guarded by mu, like all that follows
 	reserved    int                // client: streams that have been promised and not opened yet

@@ -335,7 +335,7 @@ func (c *conn) look(now time.Time) (err error) {
 	case due(c.quiet.pinged, c.cfg.PingTimeout):
 		err = errNoPong
 	}
-	if c.restingLocked(now, idle) {
+	if c.restingLocked(now) {
 		due(now, restInterval)
 	}
 	// Streams come and go while the reader waits, and do not wake it.
@@ -350,15 +350,18 @@ func (c *conn) look(now time.Time) (err error) {
 }
 
 // restingLocked ends goroutines that have had nothing to do for some time, so
-// that an idle connection has one. It reports whether there are more.
-func (c *conn) restingLocked(now time.Time, idle bool) (more bool) {
-	more = c.restLocked(now)
-	if c.flushing && c.out == nil && idle && now.Sub(c.idleSince) >= restInterval && !c.closing {
-		c.rest = true
-		c.flushable.Signal()
-		return more
+// that an idle connection has one. It reports whether there are more, or may be.
+func (c *conn) restingLocked(now time.Time) (more bool) {
+	if now.Sub(c.lastRest) >= restInterval {
+		c.lastRest = now
+		if c.flushing && c.out == nil && c.flushes == c.lastFlushes && !c.closing {
+			c.rest = true
+			c.flushable.Signal()
+		}
+		c.lastFlushes = c.flushes
+		c.restLocked()
 	}
-	return more || c.flushing
+	return c.flushing || len(c.streams) > 0 || c.busyLocked()
 }
 
 // pingLocked probes a connection with streams on which nothing has arrived for

@@ -116,6 +116,7 @@ func (c *conn) flushLoop() {
 		for c.out == nil && !c.closing {
 			if c.rest {
 				c.rest, c.flushing = false, false
+				c.restWriteLocked(armed)
 				return
 			}
 			c.flushable.Wait()
@@ -124,6 +125,7 @@ func (c *conn) flushLoop() {
 			c.mu.Lock()
 		}
 		c.rest = false
+		c.flushes++
 		out := c.takeLocked()
 		if out == nil { // closing, and everything is sent
 			c.flushing, c.flushedAll = false, true
@@ -137,6 +139,18 @@ func (c *conn) flushLoop() {
 			c.broken = true
 			c.endLocked(err)
 		}
+	}
+}
+
+// restWrite is the write deadline of a connection that has nothing to send.
+const restWrite = time.Hour
+
+// restWriteLocked puts a write deadline off that would expire while there is
+// nothing to send: crypto/tls answers some messages (KeyUpdate) while it reads,
+// and could not.
+func (c *conn) restWriteLocked(armed time.Time) {
+	if c.tls && !armed.IsZero() && !c.killed {
+		c.nc.SetWriteDeadline(time.Now().Add(restWrite))
 	}
 }
 

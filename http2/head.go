@@ -457,7 +457,9 @@ var knownNames = func() map[string]*knownName {
 		X-Real-IP`, indexed, false)
 	add(`Age Content-Location Content-Range ETag Etag If-Match If-Modified-Since If-None-Match If-Range
 		If-Unmodified-Since Last-Modified Location Range Server-Timing Set-Cookie X-Request-Id X-Request-ID`, notIndexed, false)
-	add(`Authorization Proxy-Authorization`, neverIndexed, false)
+	// Secrets, for which clients ask that nobody keeps them.
+	add(`Authorization Proxy-Authorization API-Key Private-Token X-Access-Token X-Amz-Security-Token X-API-Key X-Auth-Token
+		X-CSRF-Token X-Goog-API-Key X-Vault-Token X-XSRF-Token`, neverIndexed, false)
 	add(`Connection Proxy-Connection Keep-Alive Transfer-Encoding Upgrade Host TE Content-Length HTTP2-Settings`, indexed, true)
 	for i, name := range staticNames {
 		if k := m[name]; k != nil {

@@ -30,7 +30,8 @@ type ServerConn struct {
 func NewServerConn(nc net.Conn, cfg *Config, early []byte, handle func(*ServerStream)) *ServerConn {
 	c := &ServerConn{handle: handle}
 	c.init(nc, cfg, true)
-	c.conn.onHead, c.conn.onUpdate, c.conn.restLocked = c.onHead, c.onPriorityUpdate, c.workers.restLocked
+	c.conn.onHead, c.conn.onUpdate = c.onHead, c.onPriorityUpdate
+	c.conn.restLocked, c.conn.busyLocked = c.workers.restLocked, c.busyLocked
 	c.in.early(early)
 	first := c.settings() // before anything that Drain or Kill may send
 	b := c.outLocked(len(first))

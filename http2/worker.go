@@ -20,7 +20,6 @@ type worker struct {
 type workers struct {
 	idle   []*worker // the one used last comes last
 	fewest int       // that were idle since the last rest
-	rested time.Time
 }
 
 // startLocked has a stream handled by a worker that waits, or by a new one.
@@ -75,13 +74,11 @@ func (ws *workers) dismissLocked(n int) {
 	}
 }
 
-// restLocked ends the workers that were not needed for some time. It reports
-// whether there are others.
-func (ws *workers) restLocked(now time.Time) (more bool) {
-	if now.Sub(ws.rested) >= restInterval {
-		ws.rested = now
-		ws.dismissLocked(min(ws.fewest, len(ws.idle)))
-		ws.fewest = len(ws.idle)
-	}
-	return len(ws.idle) > 0
+// restLocked ends the workers that were not needed since the last time.
+func (ws *workers) restLocked() {
+	ws.dismissLocked(min(ws.fewest, len(ws.idle)))
+	ws.fewest = len(ws.idle)
 }
+
+// busyLocked reports whether there are workers.
+func (c *ServerConn) busyLocked() bool { return c.running > 0 || len(c.workers.idle) > 0 }

@@ -182,18 +182,18 @@ const drainGrace = 2 * time.Second
 
 // begin notes that a connection is being served, and sets its deadline.
 func (t *TLS) begin(l *tlsLower) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns++
+	t.shaking[l] = struct{}{}
 	limit := t.cfg.HandshakeTimeout
 	if t.draining.Load() && (limit < 0 || limit > drainGrace) {
-		limit = drainGrace
+		limit = drainGrace // as hasten, which this connection may have missed
 	}
 	if limit > 0 {
 		l.deadline = time.Now().Add(limit)
 		l.SetDeadline(l.deadline)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.conns++
-	t.shaking[l] = struct{}{}
 	if t.killing {
 		l.Conn.Close()
 	}

@@ -76,12 +76,13 @@ func DefaultResponder(s *Session, status int, _ error) error {
 // and makes sure that the client sees it as cut.
 func (x *exchange) fail(err error) {
 	s := &x.session
+	begun := x.down.HeadSent()
 	if f := x.phases.failToProxy; f != nil {
 		if perr := x.guard(func() error { f(s, err); return nil }); perr != nil && !s.Responded() {
 			err = perr
 		}
 	}
-	if x.passCancel(err) {
+	if begun == x.down.HeadSent() && x.passCancel(err) {
 		// The stream has ended as that of the peer has.
 	} else if status := StatusOf(err); !s.Responded() && status != 0 {
 		if rerr := x.guard(func() error { return x.proxy.cfg.Responder(s, status, err) }); rerr != nil {

@@ -94,7 +94,7 @@ func (t *trimmer) due(m memory) bool {
 	spare := m.spare()
 	t.left = min(t.left, spare)
 	spare -= t.left
-	if spare < trimLeast || spare < m.live/8 || spent > spare/60 {
+	if spare < trimLeast || spare < m.live/4 || spent > spare/60 {
 		t.quiet = 0
 		return false
 	}

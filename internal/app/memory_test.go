@@ -23,8 +23,8 @@ func TestTrimmerDue(t *testing.T) {
 		{"quiet", quiet, 0, true},
 		{"a little work", quiet, 2 * mib, true},
 		{"work", quiet, 3 * mib, false},
-		{"nothing spare", with(func(m *memory) { m.objects, m.unused = 50*mib, 7*mib }), 0, false},
-		{"just enough", with(func(m *memory) { m.objects, m.unused = 50*mib, 8*mib }), 0, true},
+		{"nothing spare", with(func(m *memory) { m.live, m.objects, m.unused = 30*mib, 30*mib, 7*mib }), 0, false},
+		{"just enough", with(func(m *memory) { m.live, m.objects, m.unused = 30*mib, 30*mib, 8*mib }), 0, true},
 		{"little beside what is live", with(func(m *memory) { m.live, m.objects, m.unused = 800*mib, 850*mib, 40*mib }), 0, false},
 		{"live grew beyond what was counted", with(func(m *memory) { m.objects, m.unused = 40*mib, 0 }), 0, false},
 	}

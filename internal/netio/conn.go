@@ -32,7 +32,8 @@ type Conn struct {
 	loop   func() bool
 	step   func(uintptr) bool // c.loopStep, bound once
 
-	more bool // Recv may have left something behind
+	more    bool  // Recv may have left something behind
+	lateErr error // what came together with data; Recv returns it next
 
 	idle     IdleState
 	idleStep func(uintptr) // sets idle, bound once
@@ -147,17 +148,29 @@ func (c *Conn) Raw() bool { return c.raw != nil }
 // Recv reads what has arrived into p, which must not be empty. It returns
 // io.EOF at the end of the stream. Inside Loop on a raw connection it returns
 // ErrAgain if nothing has arrived; otherwise it blocks until something does or
-// the read deadline passes.
+// the read deadline passes. With data there is no error.
 func (c *Conn) Recv(p []byte) (n int, err error) {
+	if err := c.lateErr; err != nil {
+		c.lateErr = nil
+		return 0, err
+	}
 	switch {
 	case c.tls != nil:
-		return c.recvTLS(p)
+		n, err = c.recvTLS(p)
 	case c.inLoop:
 		n, err = recv(c.fd, p)
+		c.more = n == len(p)
 	default:
 		n, err = c.nc.Read(p)
+		c.more = n == len(p)
 	}
-	c.more = n == len(p)
+	if n > 0 && err != nil { // as when TLS 1.2 says goodbye behind the data
+		if err != ErrAgain && !IsTimeout(err) {
+			c.lateErr = err
+		}
+		c.more = true
+		return n, nil
+	}
 	return n, err
 }
 
@@ -168,7 +181,7 @@ func (c *Conn) recvTLS(p []byte) (int, error) {
 		c.more = false
 		return n, ErrAgain
 	}
-	c.more = c.tls.records.returned(n, len(p))
+	c.more = c.tls.records.returned(n, len(p)) || c.tls.full
 	return n, err
 }
 
@@ -353,9 +366,14 @@ func (c *Conn) plainWrite(parts [3][]byte, timeout time.Duration) (n int, err er
 	return n, nil
 }
 
+// BoundWrites bounds each wait to write that no Write has begun: the answers
+// that crypto/tls gives while it reads. Zero and negative mean no bound.
+func (c *Conn) BoundWrites(timeout time.Duration) { c.tlsTimeout.Store(int64(timeout)) }
+
 // tlsWrite is plainWrite on a Transport, which arms the deadline when there is
 // a wait.
 func (c *Conn) tlsWrite(parts [3][]byte, timeout time.Duration) (n int, err error) {
+	c.disarmWrite() // the goroutine that reads may have waited to write
 	c.tlsTimeout.Store(int64(timeout))
 	for _, p := range parts {
 		if len(p) == 0 {

@@ -25,6 +25,7 @@ type Transport struct {
 	fd     uintptr // valid while inLoop
 
 	records recordCounter
+	full    bool // the last read took all it had room for: there may be more
 
 	owner *Conn // told of waits to write more; nil while there is none
 
@@ -73,6 +74,7 @@ func (t *Transport) Read(p []byte) (n int, err error) {
 		return 0, errWouldWait
 	}
 	t.records.add(p[:n])
+	t.full = n == len(p)
 	return n, err
 }
 

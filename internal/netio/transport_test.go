@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -140,6 +141,109 @@ func TestTransportLoop(t *testing.T) {
 				t.Errorf("after the rest: %q, %v, want %q", buf[:n], err, tt.send[len(tt.send)-1])
 			}
 		})
+	}
+}
+
+// A goodbye of TLS 1.2 behind data, or a part of it, takes nothing of the data
+// away: crypto/tls returns both together.
+func TestTransportGoodbye(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, cut := range []int{0, 3} {
+			near, far := tcpPair(t)
+			tap := &tapConn{Conn: far}
+			client := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, MaxVersion: version})
+			server := tls.Server(NewTransport(near), &tls.Config{Certificates: testCerts(), SessionTicketsDisabled: true})
+			shaken := make(chan error, 1)
+			go func() { shaken <- client.Handshake() }()
+			if err := errors.Join(server.Handshake(), <-shaken); err != nil {
+				t.Fatal(err)
+			}
+			tap.hold = true
+			io.WriteString(client, "request")
+			client.CloseWrite()
+			far.SetWriteDeadline(time.Now().Add(patience))
+			if _, err := far.Write(tap.held[:len(tap.held)-cut]); err != nil {
+				t.Fatal(err)
+			}
+			c := New(server)
+			c.ArmRead(time.Now().Add(patience))
+			buf := make([]byte, 100)
+			if n, err := recvLoop(c, buf); string(buf[:n]) != "request" || err != nil || !c.More() {
+				t.Errorf("%s, cut %d: Recv = %q, %v, more %v; want the request, and to be asked again",
+					tls.VersionName(version), cut, buf[:n], err, c.More())
+			}
+			if _, err := far.Write(tap.held[len(tap.held)-cut:]); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := recvLoop(c, buf); n != 0 || err != io.EOF {
+				t.Errorf("%s, cut %d: then Recv = %d, %v, want EOF", tls.VersionName(version), cut, n, err)
+			}
+		}
+	}
+}
+
+// A readSpy knows how much crypto/tls has room for.
+type readSpy struct {
+	*Transport
+	room int
+}
+
+func (s *readSpy) Read(p []byte) (int, error) {
+	s.room = len(p)
+	return s.Transport.Read(p)
+}
+
+// A record that fills what crypto/tls has room for hides the next one, of which
+// there will be no event.
+func TestTransportFullRead(t *testing.T) {
+	if !haveRaw {
+		t.Skip("there are no raw calls on this system")
+	}
+	t.Parallel()
+	near, far := tcpPair(t)
+	tap := &tapConn{Conn: far}
+	client := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13, DynamicRecordSizingDisabled: true})
+	spy := &readSpy{Transport: NewTransport(near)}
+	server := tls.Server(spy, &tls.Config{Certificates: testCerts(), SessionTicketsDisabled: true})
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.Handshake() }()
+	if err := errors.Join(server.Handshake(), <-shaken); err != nil {
+		t.Fatal(err)
+	}
+	c := New(server)
+	if _, err := c.once(); err != ErrAgain {
+		t.Fatalf("first look: %v", err)
+	}
+	first := make([]byte, spy.room-recordHeaderLen-1-16) // the record is as long as the room
+	tap.hold = true
+	client.Write(first)
+	if len(tap.held) != spy.room {
+		t.Fatalf("the first record has %d bytes, want %d", len(tap.held), spy.room)
+	}
+	io.WriteString(client, "second")
+	if _, err := far.Write(tap.held); err != nil {
+		t.Fatal(err)
+	}
+	c.ArmRead(time.Now().Add(patience))
+	got := 0
+	buf := make([]byte, 64<<10)
+	err := c.Loop(func() bool {
+		for {
+			n, err := c.Recv(buf)
+			if got += n; err == ErrAgain {
+				return false
+			}
+			if err != nil || got == len(first)+len("second") {
+				return true
+			}
+			if !c.More() {
+				return false
+			}
+		}
+	})
+	if err != nil || got != len(first)+len("second") {
+		t.Errorf("Loop = %v after %d bytes, want %d", err, got, len(first)+len("second"))
 	}
 }
 

@@ -131,8 +131,28 @@ func testCanceledByOrigin(t *testing.T, m modes.Mode) {
 			err = errors.Join(err, c.reset(head.stream, codeCancel))
 		}
 	})
-	r := newRigWith(t, m, proxy.Config{}, toPeers(m.Up.PeerAt(t, addr)))
+	h := toPeers(m.Up.PeerAt(t, addr))
+	h.FailToProxy = func(s *proxy.Session, _ *none, _ error) {
+		if s.Request().Target == "/hook" {
+			_ = s.Respond(503, "a page of its own\n")
+		}
+	}
+	r := newRigWith(t, m, proxy.Config{}, h)
 	c := dialFrames(t, m.Down, r.addr)
+	// A hook that answers has the last word, though the request goes on.
+	must(t, c.headers(1001, false, ":method", "POST", ":scheme", m.Down.Scheme(), ":path", "/hook", ":authority", "a", "content-type", "application/grpc"))
+	if got := c.reply(t, 1001); got.status != "503" || got.reset {
+		t.Errorf("/hook: answered with %+v, want the hook's 503", got)
+	}
+	for f, err := c.next(); ; f, err = c.next() {
+		must(t, err)
+		if f.stream == 1001 && f.kind == frameReset {
+			if f.code() != codeNo {
+				t.Errorf("/hook: the rest of the request is refused with code %d, want NO_ERROR", f.code())
+			}
+			break
+		}
+	}
 	tests := []struct {
 		target, contentType string
 		canceled            bool
@@ -145,7 +165,7 @@ func testCanceledByOrigin(t *testing.T, m modes.Mode) {
 		{"/begun", "text/plain", true},
 	}
 	for i, tt := range tests {
-		stream := uint32(2*i + 1)
+		stream := uint32(2*i + 1003)
 		must(t, c.get(stream, tt.target, "content-type", tt.contentType))
 		got := c.reply(t, stream)
 		switch {
