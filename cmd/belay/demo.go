@@ -26,7 +26,8 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the load balancer at work, with origins of its own",
 		Long: `Start three origins and the load balancer in front of them, all in this process
-and on 127.0.0.1 only, and show what happens.
+and on 127.0.0.1 only, and show what happens. The load balancer also listens
+with TLS, on port 8443 or the next free one, with a certificate that it makes.
 
 After 5 seconds the second origin is killed, and after 10 seconds it is back.
 On a terminal the keys 1, 2 and 3 do the same to each origin whenever you like,

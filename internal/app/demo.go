@@ -6,6 +6,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/balancer"
+	"github.com/belay-proxy/belay/cert"
 	"github.com/belay-proxy/belay/health"
 	"github.com/belay-proxy/belay/proxy"
 	"github.com/belay-proxy/belay/proxyerr"
@@ -28,7 +30,9 @@ import (
 // DemoConfig says how the demo runs. Out is required.
 type DemoConfig struct {
 	// Addr is where the load balancer listens. Empty means DefaultListen, or
-	// if that port is taken, the next that is free.
+	// if that port is taken, the next that is free. It also listens on the
+	// same host with TLS, on 8443 or the next free port, with a certificate
+	// that it makes.
 	Addr string
 
 	// Duration ends the demo. Zero and negative mean that only ctx or a key
@@ -106,14 +110,30 @@ func (d *demo) stopOrigins() {
 	}
 }
 
-func (d *demo) newProxy(ctx context.Context) (err error) {
+func (d *demo) newProxy(ctx context.Context) error {
+	addr := cmp.Or(d.cfg.Addr, freeListen(DefaultListen))
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	certificate, err := cert.SelfSigned("localhost", "127.0.0.1", "::1")
+	if err != nil {
+		return err
+	}
+	secure := net.JoinHostPort(host, "0")
+	if port != "0" {
+		secure = freeListen(net.JoinHostPort(host, demoHTTPSPort))
+	}
 	cfg := ProxyConfig{
-		Listen:    []string{cmp.Or(d.cfg.Addr, freeListen())},
+		Listen:    []string{addr},
+		HTTPS:     []string{secure},
 		Health:    health.Config{Interval: demoInterval},
 		OnChange:  d.onChange,
 		OnRequest: d.onRequest,
 		Logger:    slog.New(slog.DiscardHandler), // the screen shows it all
 		Signals:   make(chan os.Signal),          // ctx has them
+
+		selfSigned: []tls.Certificate{certificate},
 	}
 	for _, o := range d.origins {
 		cfg.Backends = append(cfg.Backends, balancer.Backend{Addr: o.addr})
@@ -122,10 +142,13 @@ func (d *demo) newProxy(ctx context.Context) (err error) {
 	return err
 }
 
-// freeListen returns DefaultListen or, if somebody listens there, the same
-// host with the next free port, or with port 0 in the end.
-func freeListen() string {
-	host, port, _ := net.SplitHostPort(DefaultListen)
+// demoHTTPSPort is where the demo listens with TLS, if it is free.
+const demoHTTPSPort = "8443"
+
+// freeListen returns addr or, if somebody listens there, the same host with the
+// next free port, or with port 0 in the end.
+func freeListen(addr string) string {
+	host, port, _ := net.SplitHostPort(addr)
 	first, _ := strconv.Atoi(port)
 	for n := first; n < first+20; n++ {
 		addr := net.JoinHostPort(host, strconv.Itoa(n))
@@ -139,7 +162,7 @@ func freeListen() string {
 
 // introduce says what there is, and sends the first requests one by one.
 func (d *demo) introduce() {
-	addr := d.lb.Addrs()[0]
+	addr, secure := d.lb.Addrs()[0], d.lb.Addrs()[1]
 	d.screen.text("belay demo: a load balancer and three origins, all in this process\n\n")
 	d.screen.text("  %-22s belay: round robin, health check every %v, fail-over\n", display(addr, false), demoInterval)
 	for i, o := range d.origins {
@@ -152,7 +175,8 @@ func (d *demo) introduce() {
 		}
 	}
 	d.screen.text("\nTry it in another terminal; the answer shows what the origin received:\n\n")
-	d.screen.text("  curl -i %s/hello\n  curl -i %s/form -d name=value\n\n", display(addr, false), display(addr, false))
+	d.screen.text("  curl -i %s/hello\n  curl -i %s/form -d name=value\n", display(addr, false), display(addr, false))
+	d.screen.text("  curl -ik --http2 %s/hello\n  curl -ik --http1.1 %s/hello\n\n", display(secure, true), display(secure, true))
 	if d.cfg.Keys != nil {
 		d.screen.text("Keys: 1, 2, 3 take an origin down or bring it back; q ends.\n")
 	}

@@ -6,7 +6,11 @@ package app
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"io"
 	"net"
+	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -64,7 +68,7 @@ func TestDemoByItself(t *testing.T) {
 	from := 0
 	for _, want := range []string{
 		"answered by origin-1", "answered by origin-2", "answered by origin-3", "answered by origin-1",
-		"curl -i http://127.0.0.1:", "origin-2 is killed", "origin-2 is started again", ", 0 lost;", "origin-3  ",
+		"curl -i http://127.0.0.1:", "curl -ik --http2 https://127.0.0.1:", "origin-2 is killed", "origin-2 is started again", ", 0 lost;", "origin-3  ",
 	} {
 		i := strings.Index(out.String()[from:], want)
 		if i < 0 {
@@ -72,6 +76,38 @@ func TestDemoByItself(t *testing.T) {
 			continue
 		}
 		from += i
+	}
+}
+
+// The demo can be reached with TLS, over both versions of HTTP, with a
+// certificate that it has made.
+func TestDemoTLS(t *testing.T) {
+	t.Parallel()
+	out := newShown()
+	keys := make(chan byte)
+	ended := make(chan error, 1)
+	go func() { ended <- Demo(t.Context(), DemoConfig{Addr: "127.0.0.1:0", Out: out, Keys: keys}) }()
+	out.wait(t, "From now on")
+	url := regexp.MustCompile(`https://\S+/hello`).FindString(out.String())
+	for _, h2 := range []bool{false, true} {
+		var p http.Protocols
+		p.SetHTTP1(!h2)
+		p.SetHTTP2(h2)
+		tr := &http.Transport{Protocols: &p, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+		defer tr.CloseIdleConnections()
+		res, err := (&http.Client{Transport: tr, Timeout: 30 * time.Second}).Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != 200 || (res.ProtoMajor == 2) != h2 || !strings.Contains(string(body), "/hello") {
+			t.Errorf("h2 %v: got %s %d, %q, %v, want 200 with the request in it", h2, res.Proto, res.StatusCode, body, err)
+		}
+	}
+	keys <- 'q'
+	if err := <-ended; err != nil {
+		t.Errorf("Demo = %v, want nil", err)
 	}
 }
 

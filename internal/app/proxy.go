@@ -6,6 +6,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,8 @@ type ProxyConfig struct {
 	// Certificates are for HTTPS, which needs one at least. The client's
 	// choice of a name decides; the first is for those who make none.
 	Certificates []cert.Pair
+
+	selfSigned []tls.Certificate // more of them, for the demo
 
 	// TLSProfile says what TLS is like on HTTPS. Zero means intermediate.
 	TLSProfile listener.TLSProfile
@@ -199,7 +202,7 @@ func (p *Proxy) listen(handler *proxy.Proxy) error {
 	if len(p.cfg.HTTPS) == 0 {
 		return nil
 	}
-	certs, err := p.server.Certificates("certificates", cert.Config{Pairs: p.cfg.Certificates})
+	certs, err := p.server.Certificates("certificates", cert.Config{Pairs: p.cfg.Certificates, Certificates: p.cfg.selfSigned})
 	if err != nil {
 		return err
 	}
