@@ -313,37 +313,35 @@ func TestWindowGrows(t *testing.T) {
 		cfg     Config
 		rtt     time.Duration
 		streams int
-		read    int           // bytes that a reader takes at a time
-		pause   time.Duration // between two times
-		stream  [2]int64      // what the largest window of a stream is in the end, at least and at most
-		conn    [2]int64      // of the connection
-		share   int           // of the path's 1.25 MB/s, in percent, at least
+		read    int      // bytes per second that a reader takes, 0 for all there are
+		stream  [2]int64 // what the largest window of a stream is in the end, at least and at most
+		conn    [2]int64 // of the connection
+		share   int      // of the path's 1.25 MB/s, in percent, at least
 	}{
-		{"a short path", Config{}, 0, 1, 0, 0, [2]int64{1 << 17, mega}, [2]int64{mega, 4 * mega}, 99},
-		{"a long path", Config{}, 600 * time.Millisecond, 1, 0, 0, [2]int64{mega, mega}, [2]int64{2 * mega, 4 * mega}, 95},
-		{"a long path for many", Config{}, 600 * time.Millisecond, 20, 0, 0, [2]int64{1 << 17, mega}, [2]int64{2 * mega, 4 * mega}, 95},
-		{"limits", Config{MaxStreamWindow: 1 << 18, MaxConnWindow: mega}, 600 * time.Millisecond, 1, 0, 0, [2]int64{1 << 18, 1 << 18}, [2]int64{mega, mega}, 30},
-		{"a slow reader", Config{}, 0, 1, 16 << 10, 20 * time.Millisecond, [2]int64{1 << 16, 1 << 17}, [2]int64{mega, mega}, 40},
-		{"a slow reader far away", Config{}, 100 * time.Millisecond, 1, 16 << 10, 20 * time.Millisecond, [2]int64{1 << 16, 1 << 19}, [2]int64{mega, mega}, 40},
+		{"a short path", Config{}, 0, 1, 0, [2]int64{1 << 17, mega}, [2]int64{mega, 4 * mega}, 99},
+		{"a long path", Config{}, 600 * time.Millisecond, 1, 0, [2]int64{mega, mega}, [2]int64{2 * mega, 4 * mega}, 95},
+		{"a long path for many", Config{}, 600 * time.Millisecond, 20, 0, [2]int64{1 << 17, mega}, [2]int64{2 * mega, 4 * mega}, 95},
+		{"limits", Config{MaxStreamWindow: 1 << 18, MaxConnWindow: mega}, 600 * time.Millisecond, 1, 0, [2]int64{1 << 18, 1 << 18}, [2]int64{mega, mega}, 30},
+		{"a slow reader", Config{}, 0, 1, 800_000, [2]int64{1 << 16, 1 << 17}, [2]int64{mega, mega}, 40},
+		{"a slow reader far away", Config{}, 100 * time.Millisecond, 1, 800_000, [2]int64{1 << 16, 1 << 19}, [2]int64{mega, mega}, 40},
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
 			peer, ours := net.Pipe()
 			s := serve(t, peer, ours, tt.cfg, func(s *ServerStream) {
-				for n := 0; ; {
+				for {
 					piece, last, err := s.ReadBody()
-					if n += len(piece); last || err != nil {
+					if last || err != nil {
 						return
 					}
-					if tt.read > 0 && n >= tt.read {
-						time.Sleep(tt.pause)
-						n = 0
+					if tt.read > 0 {
+						time.Sleep(time.Duration(len(piece)) * time.Second / time.Duration(tt.read))
 					}
 				}
 			})
 			p := newPath(s, tt.rtt, tt.streams)
-			p.run(30 * time.Second)
+			p.run(15 * time.Second)
 			sent := p.sent
-			p.run(20 * time.Second)
+			p.run(10 * time.Second)
 			c := &s.conn.conn
 			c.mu.Lock()
 			largest := int64(0)
@@ -358,7 +356,7 @@ func TestWindowGrows(t *testing.T) {
 			if connMax < tt.conn[0] || connMax > tt.conn[1] {
 				t.Errorf("the connection's window has grown to %d, want %v", connMax, tt.conn)
 			}
-			if share := (p.sent - sent) * 100 / (20 * 100 * pathTick); share < int64(tt.share) {
+			if share := (p.sent - sent) * 100 / (10 * pathRate); share < int64(tt.share) {
 				t.Errorf("%d %% of the path was used, want %d", share, tt.share)
 			}
 		})
@@ -381,8 +379,11 @@ type update struct {
 	n      int64
 }
 
-// pathTick is what a path carries in 10 ms.
-const pathTick = 12_500
+// pathRate is what a path carries in a second, pathTick in 20 ms.
+const (
+	pathRate = 1_250_000
+	pathTick = pathRate / 50
+)
 
 func newPath(s *served, rtt time.Duration, streams int) *path {
 	p := &path{served: s, rtt: rtt, windows: map[uint32]int64{0: defaultWindow}}
@@ -399,13 +400,13 @@ func newPath(s *served, rtt time.Duration, streams int) *path {
 
 // run sends what the windows allow for, the streams taking turns.
 func (p *path) run(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		p.updates()
-		room := int64(pathTick)
+		room, share := int64(pathTick), max(pathTick/int64(len(p.windows)), 2500)
 		for moved := true; moved && room > 0; {
 			moved = false
 			for id := range p.windows {
-				n := min(room, p.windows[0], p.windows[id], 2000)
+				n := min(room, p.windows[0], p.windows[id], share)
 				if id == 0 || n <= 0 {
 					continue
 				}

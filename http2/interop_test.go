@@ -49,20 +49,36 @@ func stdClient(t *testing.T, useTLS bool, cfg Config, handle func(*ServerStream)
 	} else {
 		tr.Protocols.SetUnencryptedHTTP2(true)
 	}
+	cfg.OnClose = func(err error) {
+		if _, ours := errors.AsType[*connError](err); ours {
+			t.Errorf("a connection has ended: %v", err)
+		}
+	}
 	cfg = cfg.WithDefaults()
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var conns []*ServerConn // guarded by mu
 	wg.Go(func() {
 		for {
 			nc, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			wg.Go(func() { NewServerConn(nc, &cfg, nil, handle).Serve() })
+			c := NewServerConn(nc, &cfg, nil, handle)
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			wg.Go(c.Serve)
 		}
 	})
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
 		ln.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Kill() // the client may not have noticed yet that it is idle
+		}
+		mu.Unlock()
 		wg.Wait()
 	})
 	return &http.Client{Transport: tr, Timeout: patience}, url
