@@ -75,7 +75,7 @@ func TestIdleMemory(t *testing.T) {
 }
 
 // startBelay starts the command in front of an origin.
-func startBelay(t *testing.T, origin string) (addr string, pid int) {
+func startBelay(t *testing.T, origin string, flags ...string) (addr string, pid int) {
 	t.Helper()
 	exe := filepath.Join(t.TempDir(), "belay")
 	build := exec.Command("go", "build", "-C", "../../cmd", "-o", exe, "./belay")
@@ -88,7 +88,7 @@ func startBelay(t *testing.T, origin string) (addr string, pid int) {
 	}
 	addr = l.Addr().String()
 	_ = l.Close()
-	cmd := exec.Command(exe, "proxy", "--listen", addr, "--to", origin, "--health-check=false")
+	cmd := exec.Command(exe, append([]string{"proxy", "--listen", addr, "--to", origin, "--health-check=false"}, flags...)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
