@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -338,22 +337,18 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestTuneGC(t *testing.T) {
-	before := debug.SetGCPercent(100)
-	defer debug.SetGCPercent(before)
-	t.Setenv("GOGC", "200")
-	tuneGC()
-	if got := debug.SetGCPercent(100); got != 100 {
-		t.Errorf("GOGC is %d, want it untouched when the environment sets it", got)
-	}
+func TestTunesMemory(t *testing.T) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		if err := os.Unsetenv(name); err != nil { // t.Setenv restores GOGC
+		t.Setenv(name, "200") // restores it
+		if tunesMemory() {
+			t.Errorf("memory is tuned although the environment has %s", name)
+		}
+		if err := os.Unsetenv(name); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tuneGC()
-	if got := debug.SetGCPercent(100); got != gcPercent {
-		t.Errorf("GOGC is %d, want %d", got, gcPercent)
+	if !tunesMemory() {
+		t.Error("memory is not tuned, though the environment says nothing")
 	}
 }
 
