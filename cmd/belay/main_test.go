@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -337,18 +338,22 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestTunesMemory(t *testing.T) {
+func TestTuneGC(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	t.Setenv("GOGC", "200")
+	tuneGC()
+	if got := debug.SetGCPercent(100); got != 100 {
+		t.Errorf("GOGC is %d, want it untouched when the environment sets it", got)
+	}
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		t.Setenv(name, "200") // restores it
-		if tunesMemory() {
-			t.Errorf("memory is tuned although the environment has %s", name)
-		}
-		if err := os.Unsetenv(name); err != nil {
+		if err := os.Unsetenv(name); err != nil { // t.Setenv restores GOGC
 			t.Fatal(err)
 		}
 	}
-	if !tunesMemory() {
-		t.Error("memory is not tuned, though the environment says nothing")
+	tuneGC()
+	if got := debug.SetGCPercent(100); got != gcPercent {
+		t.Errorf("GOGC is %d, want %d", got, gcPercent)
 	}
 }
 

@@ -10,18 +10,11 @@ import (
 	"time"
 )
 
-// TuneMemory sets how far the heap grows between two collections, and gives
-// memory back to the system when the process has become quiet, until ctx ends.
-//
-// What a proxy has in use is small next to what it allocates in a second. With
-// Go's own pace it would collect many times per second, and each time requests
-// wait: the slowest hundredth takes as long again, or several times as long. And
-// a burst of connections leaves garbage of several times what they need, which
-// no collection would clear away when there is no work. A process that is busy
-// is not trimmed.
-func TuneMemory(ctx context.Context) {
-	percent := gcPercent(0)
-	debug.SetGCPercent(percent)
+// TrimMemory gives memory back to the system when the process has become
+// quiet, until ctx ends. A burst of connections leaves garbage of several times
+// what they need, and without work there is no collection that would clear it
+// away. A process that is busy is left alone.
+func TrimMemory(ctx context.Context) {
 	ticker := time.NewTicker(trimInterval)
 	defer ticker.Stop()
 	var t trimmer
@@ -31,35 +24,11 @@ func TuneMemory(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		m := readMemory()
-		// Setting it stops the world for a moment, so small changes are let be.
-		if p := gcPercent(m.live); p > percent*5/4 || p < percent*4/5 {
-			percent = p
-			debug.SetGCPercent(percent)
-		}
-		if t.due(m) {
+		if t.due(readMemory()) {
 			debug.FreeOSMemory()
 			t.trimmed(readMemory())
 		}
 	}
-}
-
-const (
-	// freeGarbage is how much garbage is no reason to collect, in bytes.
-	freeGarbage = 64 << 20
-
-	// leastPercent is the GOGC of a large heap: it grows to five times what is
-	// in use, where Go would say twice.
-	leastPercent = 400
-
-	// mostPercent is that of a small one. Go takes it times 4 MiB as the least
-	// heap to collect, which is freeGarbage.
-	mostPercent = 100 * freeGarbage / (4 << 20)
-)
-
-// gcPercent returns the GOGC for a heap of which live bytes are in use.
-func gcPercent(live uint64) int {
-	return int(min(max(100*freeGarbage/max(live, 1), leastPercent), mostPercent))
 }
 
 const (

@@ -9,21 +9,6 @@ import (
 	"testing"
 )
 
-func TestGCPercent(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		live uint64
-		want int
-	}{
-		{0, 1600}, {1, 1600}, {4 << 20, 1600}, {8 << 20, 800}, {16 << 20, 400}, {17 << 20, 400}, {1 << 40, 400},
-	}
-	for _, tt := range tests {
-		if got := gcPercent(tt.live); got != tt.want {
-			t.Errorf("gcPercent(%d) = %d, want %d", tt.live, got, tt.want)
-		}
-	}
-}
-
 func TestTrimmerDue(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
