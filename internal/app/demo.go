@@ -165,6 +165,7 @@ func (d *demo) introduce() {
 	addr, secure := d.lb.Addrs()[0], d.lb.Addrs()[1]
 	d.screen.text("belay demo: a load balancer and three origins, all in this process\n\n")
 	d.screen.text("  %-22s belay: round robin, health check every %v, fail-over\n", display(addr, false), demoInterval)
+	d.screen.text("  %-22s the same with TLS and HTTP/2, and a certificate of its own\n", display(secure, true))
 	for i, o := range d.origins {
 		d.screen.text("    %s %-18s %s\n", [...]string{"├", "├", "└"}[i], o.addr, o.name)
 	}
