@@ -283,8 +283,7 @@ func (r *run) wait() {
 		return
 	}
 	r.log.Info("running", "services", len(r.services))
-	r.phase(PhaseRunning)
-	close(r.ready)
+	r.phaseAfter(r.ready, PhaseRunning)
 	r.host.ready()
 	<-r.orders.stop.Done()
 }

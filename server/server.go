@@ -380,9 +380,16 @@ func (s *Server) currentPhase() Phase {
 }
 
 // phase tells the program that p begins, unless it has begun already.
-func (s *Server) phase(p Phase) {
+func (s *Server) phase(p Phase) { s.phaseAfter(nil, p) }
+
+// phaseAfter closes begun, if it is not nil, and then is phase. So whoever hears
+// of the phase from OnPhase finds it begun, and what that leads to is told later.
+func (s *Server) phaseAfter(begun chan struct{}, p Phase) {
 	s.phaseMu.Lock()
 	defer s.phaseMu.Unlock()
+	if begun != nil {
+		close(begun)
+	}
 	if s.current == p {
 		return
 	}
