@@ -42,6 +42,7 @@ type conn struct {
 
 	mu          sync.Mutex
 	flushable   sync.Cond
+	lastHeard   bool               // the answer to lastPing has come; guarded by mu
 	flushing    bool               // there is a flusher; guarded by mu
 	rest        bool               // it shall end if there is nothing to send; guarded by mu
 	flushes     int                // how often there was something; guarded by mu

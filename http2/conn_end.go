@@ -102,14 +102,14 @@ func (c *conn) finish() {
 	nc, ok := c.nc.(closeWriter)
 	c.mu.Lock()
 	linger := ok && c.server && !c.broken && !c.killed
-	asked := linger && c.asksLocked()
+	asked, heard := linger && c.asksLocked(), c.lastHeard
 	if linger {
 		c.nc.SetReadDeadline(time.Now().Add(c.lingerLocked())) // kill may shorten it
 	}
 	c.mu.Unlock()
 	if linger && nc.CloseWrite() == nil {
 		if asked {
-			c.awaitLastPing()
+			c.awaitLastPing(heard)
 		} else {
 			io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
 		}
@@ -142,8 +142,11 @@ func (c *conn) behindLocked() bool {
 }
 
 // awaitLastPing reads until the client has taken everything, has closed, or
-// the time is over.
-func (c *conn) awaitLastPing() {
+// the time is over. heard says that it has taken everything already.
+func (c *conn) awaitLastPing(heard bool) {
+	if heard {
+		return
+	}
 	c.in.fired = false
 	c.in.look = func(time.Time) error {
 		if c.in.fired {

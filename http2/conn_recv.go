@@ -236,7 +236,7 @@ func (c *conn) onPing(h frameHeader, p []byte) error {
 	if len(p) != 8 {
 		return &connError{FrameSizeError, "PING of wrong size"}
 	}
-	if h.has(flagAck) && c.answersDrain(p) {
+	if h.has(flagAck) && (c.answersDrain(p) || c.answersLast(p)) {
 		return nil
 	}
 	if h.has(flagAck) && !c.quiet.pinged.IsZero() {
@@ -249,6 +249,18 @@ func (c *conn) onPing(h frameHeader, p []byte) error {
 	defer c.mu.Unlock()
 	c.controlLocked(func(b []byte) []byte { return appendPing(b, flagAck, p) })
 	return nil
+}
+
+// answersLast reports whether a PING's answer says that the client has taken
+// everything. It may come to the reader before that has learned of the end.
+func (c *conn) answersLast(p []byte) bool {
+	if !bytes.Equal(p, lastPing) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastHeard = c.closing
+	return c.closing
 }
 
 // answersDrain reports whether a PING's answer says that the client has heard

@@ -93,3 +93,23 @@ func TestRestBesideStream(t *testing.T) {
 		}
 	})
 }
+
+// The answer to the last PING may come to the reader before that has learned of
+// the end: it is not waited for again.
+func TestLastPingHeardEarly(t *testing.T) {
+	t.Parallel()
+	peer, ours := tcpPair(t)
+	cfg := Config{}.WithDefaults()
+	c := NewServerConn(ours, &cfg, nil, ok)
+	c.mu.Lock()
+	c.lastPeerID = 1 // so that there may be something that the client has not taken
+	c.endLocked(nil)
+	c.mu.Unlock()
+	if err := c.onPing(frameHeader{length: 8, typ: framePing, flags: flagAck}, lastPing); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); c.Serve() }() // would wait for WriteTimeout, as the peer says nothing
+	waitFor(t, "the end of the connection", done)
+	peer.Close()
+}
