@@ -114,6 +114,7 @@ var responseSeeds = []string{
 
 // FuzzDifferentialResponse holds our reading of a response against that of
 // net/http, as FuzzDifferentialNetHTTP does for requests.
+
 func FuzzDifferentialResponse(f *testing.F) {
 	for _, seed := range responseSeeds {
 		f.Add([]byte(seed), false)
@@ -140,7 +141,9 @@ func FuzzDifferentialResponse(f *testing.F) {
 			}
 			t.Fatalf("%q is accepted as %+v, but net/http says: %v", in, ours, err)
 		}
-		if ours != theirs {
+		// Space between a name and its colon is to be removed from a response (RFC
+		// 9112 section 5.1). net/http takes it for a part of the name.
+		if ours != theirs && !spaceBeforeColon.Match(in) {
 			t.Errorf("%q to %s is read as\n%+v, but by net/http as\n%+v", in, method, ours, theirs)
 		}
 	})
