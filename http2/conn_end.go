@@ -108,10 +108,11 @@ func (c *conn) finish() {
 	}
 	c.mu.Unlock()
 	if linger && nc.CloseWrite() == nil {
-		if asked {
-			c.awaitLastPing(heard)
-		} else {
+		switch {
+		case !asked:
 			io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
+		case !heard:
+			c.awaitLastPing()
 		}
 	}
 	c.in.release()
@@ -142,11 +143,8 @@ func (c *conn) behindLocked() bool {
 }
 
 // awaitLastPing reads until the client has taken everything, has closed, or
-// the time is over. heard says that it has taken everything already.
-func (c *conn) awaitLastPing(heard bool) {
-	if heard {
-		return
-	}
+// the time is over.
+func (c *conn) awaitLastPing() {
 	c.in.fired = false
 	c.in.look = func(time.Time) error {
 		if c.in.fired {
