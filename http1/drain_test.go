@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A connection that ends reads MaxDrainBytes of what is still coming, and no
-// more.
+// A connection that ends reads MaxDrainBytes of what is still coming at once,
+// and then a piece now and then until DrainTimeout.
 func TestMaxDrainBytes(t *testing.T) {
 	t.Parallel()
 	const kib = 1 << 10
@@ -34,15 +34,27 @@ func TestMaxDrainBytes(t *testing.T) {
 			go io.Copy(io.Discard, client)
 			io.WriteString(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
 			synctest.Wait() // it has been answered
-			taken := 0
-			for piece := strings.Repeat("x", kib); ; taken++ {
+			start := time.Now()
+			atOnce, later := 0, 0
+			for piece := strings.Repeat("x", kib); ; {
 				if _, err := io.WriteString(client, piece); err != nil {
 					break
 				}
+				if time.Now().Equal(start) {
+					atOnce++
+				} else {
+					later++
+				}
 			}
 			<-done
-			if taken != tt.want {
-				t.Errorf("limit %d: %d KiB were taken, want %d", tt.limit, taken, tt.want)
+			if atOnce != tt.want {
+				t.Errorf("limit %d: %d KiB were taken at once, want %d", tt.limit, atOnce, tt.want)
+			}
+			if most := int(cfg.DrainTimeout / lingerPause); later > most || (later == 0) != (tt.limit < 0) {
+				t.Errorf("limit %d: %d KiB were taken in %v, want 1 to %d, and 0 if negative", tt.limit, later, time.Since(start), most)
+			}
+			if took := time.Since(start); tt.limit >= 0 && (took < cfg.DrainTimeout || took > cfg.DrainTimeout+lingerPause) {
+				t.Errorf("limit %d: the connection ended after %v, want %v", tt.limit, took, cfg.DrainTimeout)
 			}
 		})
 	}

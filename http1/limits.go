@@ -103,8 +103,9 @@ type ServerConfig struct {
 	// read.
 	DrainTimeout time.Duration
 
-	// MaxDrainBytes bounds the same in bytes. Zero means 64 KiB; negative
-	// means that nothing is read.
+	// MaxDrainBytes bounds the same in bytes: the rest is left to the
+	// client's full window until it closes or DrainTimeout is over. Zero means
+	// 64 KiB; negative means that nothing is read.
 	MaxDrainBytes int64
 
 	// MaxRequests closes a connection after so many requests. Zero and

@@ -418,6 +418,10 @@ func (c *ServerConn) reject(err error) {
 	c.next = hangUpGently
 }
 
+// lingerPause is the time between two pieces that linger reads behind
+// MaxDrainBytes.
+const lingerPause = 50 * time.Millisecond
+
 // close ends the connection in the way that c.next says.
 func (c *ServerConn) close() {
 	if c.stream != nil {
@@ -441,19 +445,24 @@ func (c *ServerConn) close() {
 
 // linger ends our direction and reads what the client is still sending, for a
 // bounded time: closing a socket with unread data resets the connection, and
-// the reset can overtake the answer (RFC 9112 section 9.6).
+// the reset can overtake the answer (RFC 9112 section 9.6). Behind
+// MaxDrainBytes it reads a piece now and then, no more than it takes to hear
+// of the end: a fast client sends that much before it has seen the answer, and
+// is held back by the full window instead of being cut off.
 func (c *ServerConn) linger() {
-	if c.drainTimeout <= 0 || c.io.CloseWrite() != nil {
+	if c.drainTimeout <= 0 || c.cfg.MaxDrainBytes < 0 || c.io.CloseWrite() != nil {
 		return
 	}
 	c.io.Resume()
 	c.io.ArmRead(netio.Now().Add(c.drainTimeout))
-	for total := int64(0); total < c.cfg.MaxDrainBytes; {
+	for total := int64(0); ; total += int64(c.in.w) {
+		if total >= c.cfg.MaxDrainBytes {
+			time.Sleep(lingerPause)
+		}
 		c.in.r, c.in.w = 0, 0
 		if c.in.recv(bytebuf.Medium) != nil {
 			return
 		}
-		total += int64(c.in.w)
 	}
 }
 

@@ -466,6 +466,38 @@ func TestServerConnEarlyResponse(t *testing.T) {
 	waitFor(t, "Serve after an early response", done)
 }
 
+// A client that sends faster than it reads is held back, not cut off: the
+// answer waits for it.
+func TestServerConnEarlyResponseFastClient(t *testing.T) {
+	t.Parallel()
+	client, server := tcpPair(t)
+	_, done := serve(t, server, ServerConfig{DrainTimeout: patience}, func(s *ServerStream) { answer(s, 413, "too much") })
+	io.WriteString(client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n")
+	sent := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := client.Write(make([]byte, 100_000)); err != nil {
+				sent <- err
+				close(sent)
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-sent:
+		t.Errorf("cut off before it reads: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	res, body := recvResponse(t, bufio.NewReader(client), "POST")
+	if res.StatusCode != 413 || body != "too much" || !res.Close {
+		t.Errorf("got %d, %q, close %v, want 413, close", res.StatusCode, body, res.Close)
+	}
+	client.(*net.TCPConn).SetLinger(0)
+	client.Close()
+	<-sent
+	waitFor(t, "Serve after the client has gone", done)
+}
+
 // A request behind the last one that is served does not make the close a reset,
 // which could overtake the answer (RFC 9112 section 9.6).
 func TestServerConnCloseIsGentle(t *testing.T) {
