@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/belay-proxy/belay/balancer"
 	"github.com/belay-proxy/belay/internal/app"
@@ -54,6 +55,27 @@ func start(t *testing.T, cfg app.ProxyConfig) (addr string) {
 		t.Fatalf("Run = %v before it was ready", err)
 	}
 	return p.Addrs()[0].String()
+}
+
+// writes is a writer that hands over what is written, call by call. Its
+// capacity is for what nobody may ask for.
+type writes chan string
+
+func (w writes) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
+}
+
+// next waits for what is written next.
+func (w writes) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case s := <-w:
+		return s
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing is written")
+		return ""
+	}
 }
 
 func TestProxyHost(t *testing.T) {
@@ -122,15 +144,15 @@ func TestProxyUnixSockets(t *testing.T) {
 func TestProxyReadyLine(t *testing.T) {
 	t.Parallel()
 	origin := proxytest.NewOrigin(t)
-	var line strings.Builder
+	line := make(writes, 1)
 	cfg := quiet(origin.Addr(), origin.Addr()+"0")
 	cfg.Backends = cfg.Backends[:1]
 	cfg.Backends[0].Weight = 2
 	cfg.HealthCheck = app.CheckNone
-	cfg.Ready = &line
+	cfg.Ready = line
 	addr := start(t, cfg)
 	want := fmt.Sprintf("belay listens on http://%s for %s (weight 2); no health check\n", addr, origin.Addr())
-	if got := line.String(); got != want {
+	if got := line.next(t); got != want {
 		t.Errorf("line is %q, want %q", got, want)
 	}
 }

@@ -69,15 +69,16 @@ func TestProxyHTTPS(t *testing.T) {
 	t.Parallel()
 	origin := proxytest.NewOrigin(t, proxytest.Body("hello"))
 	ca := testcert.NewCA(t, "root")
-	var line strings.Builder
+	ready := make(writes, 1)
 	cfg := quiet(origin.Addr())
 	cfg.Listen = nil
 	cfg.HTTPS = []string{"127.0.0.1:0"}
 	cfg.Certificates = []cert.Pair{pairOf(t, ca, "one.example"), pairOf(t, ca, "two.example")}
-	cfg.Ready = &line
+	cfg.Ready = ready
 	addr := start(t, cfg)
-	if want := fmt.Sprintf("belay listens on https://%s for %s; TCP health check\n", addr, origin.Addr()); line.String() != want {
-		t.Errorf("line is %q, want %q", line.String(), want)
+	line := ready.next(t)
+	if want := fmt.Sprintf("belay listens on https://%s for %s; TCP health check\n", addr, origin.Addr()); line != want {
+		t.Errorf("line is %q, want %q", line, want)
 	}
 	for _, v := range []version{http1, http2} {
 		for _, name := range []string{"one.example", "two.example"} {
@@ -116,15 +117,16 @@ func TestProxyBothListeners(t *testing.T) {
 	t.Parallel()
 	origin := proxytest.NewOrigin(t, proxytest.Body("both"))
 	ca := testcert.NewCA(t, "root")
-	var line strings.Builder
+	ready := make(writes, 1)
 	cfg := quiet(origin.Addr())
 	cfg.HTTPS = []string{"127.0.0.1:0"}
 	cfg.Certificates = []cert.Pair{pairOf(t, ca, "a.example")}
-	cfg.Ready = &line
+	cfg.Ready = ready
 	start(t, cfg)
-	found := regexp.MustCompile(`listens on http://(\S+) and https://(\S+) for`).FindStringSubmatch(line.String())
+	line := ready.next(t)
+	found := regexp.MustCompile(`listens on http://(\S+) and https://(\S+) for`).FindStringSubmatch(line)
 	if found == nil {
-		t.Fatalf("line is %q, want both addresses", line.String())
+		t.Fatalf("line is %q, want both addresses", line)
 	}
 	proxytest.NewClient(t, found[1]).Get("/").Check(t, 200, "both")
 	_, body, err := fetch("https://"+found[2], http2, &tls.Config{RootCAs: ca.Pool(), ServerName: "a.example"})
@@ -332,15 +334,15 @@ func TestProxyGRPCHealthCheck(t *testing.T) {
 // with status.
 func checkGRPCHealth(t *testing.T, ca *testcert.CA, backend string, status int) {
 	t.Helper()
-	var line strings.Builder
+	ready := make(writes, 1)
 	cfg := quiet()
 	cfg.Backends = parse(t, backend)
 	cfg.HealthCheck = app.CheckGRPC
 	cfg.UpstreamCA = caFile(t, ca)
-	cfg.Ready = &line
+	cfg.Ready = ready
 	addr := start(t, cfg)
-	if !strings.Contains(line.String(), "for "+backend+"; gRPC health check") {
-		t.Errorf("line is %q", line.String())
+	if line := ready.next(t); !strings.Contains(line, "for "+backend+"; gRPC health check") {
+		t.Errorf("line is %q", line)
 	}
 	if res, body, err := fetch("http://"+addr, http1, nil); err != nil || res.StatusCode != status {
 		t.Errorf("%s: answer is %v %q, %v, want %d", backend, res, body, err, status)
