@@ -21,7 +21,8 @@ type Field struct {
 // There is no map: messages have few fields, and a scan that compares lengths
 // first is faster than hashing and keeps order and spelling for free.
 type Fields struct {
-	list []Field
+	list  []Field
+	never *neverName // names of NeverIndex, nil for most messages
 }
 
 // Len returns the number of field lines.
@@ -156,10 +157,12 @@ func (f *Fields) AddValid(name, value string) {
 func (f *Fields) Reset() {
 	clear(f.list)
 	f.list = f.list[:0]
+	f.never = nil
 }
 
 // CopyFrom makes f a copy of src. It reuses f's memory.
 func (f *Fields) CopyFrom(src *Fields) {
+	f.never = src.never
 	n := len(f.list)
 	f.list = append(f.list[:0], src.list...)
 	if len(f.list) < n {
@@ -175,7 +178,8 @@ func (f *Fields) Clone() Fields {
 }
 
 // Equal reports whether f and g have the same values under the same names,
-// letter case apart, in the same order.
+// letter case apart, in the same order. What NeverIndex has marked does not
+// count.
 func (f *Fields) Equal(g *Fields) bool {
 	if len(f.list) != len(g.list) {
 		return false

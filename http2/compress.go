@@ -47,7 +47,7 @@ type literal uint8
 const (
 	indexed      literal = iota // and kept in the dynamic table
 	notIndexed                  // it will hardly come again
-	neverIndexed                // nobody may keep it (section 7.1.3)
+	neverIndexed                // nobody may keep it, on the whole way (section 6.2.3)
 )
 
 // setLimit bounds the dynamic table to what the peer allows.
@@ -84,7 +84,7 @@ var hashSeed = maphash.MakeSeed()
 // of its name in the static table, 0 if it has none. Neither string is kept
 // but as a copy.
 func (c *compressor) append(b []byte, static uint8, name, value string, how literal) []byte {
-	if index := staticField(static, value); index > 0 {
+	if index := staticField(static, value); index > 0 && how != neverIndexed {
 		return append(b, 0x80|index)
 	}
 	if how != indexed || uint32(len(name)+len(value))+entryOverhead > c.limit*3/4 {

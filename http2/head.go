@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,7 @@ type headReader struct {
 	hosts, lengths                                    int
 	length                                            int64
 	cookie                                            []byte
+	shortSecret                                       bool // a crumb of it is never indexed and short
 	priority                                          string
 }
 
@@ -71,12 +73,31 @@ func (r *headReader) emit(f hpack.HeaderField) {
 	if r.tooLarge || r.bad != "" {
 		return
 	}
+	if f.Sensitive {
+		r.neverIndex(f)
+	}
 	if strings.HasPrefix(f.Name, ":") {
 		r.pseudo(f)
 		return
 	}
 	r.regular = true
 	r.field(f)
+}
+
+// neverIndex notes that the peer wants a field to be never indexed, by whoever
+// encodes it again (RFC 7541 section 6.2.3), unless we would not do it anyway.
+func (r *headReader) neverIndex(f hpack.HeaderField) {
+	name, ok := knownNames[f.Name]
+	switch {
+	case f.Name == ":authority":
+		r.fields.NeverIndex("host") // as which it is kept
+	case !ok:
+		r.fields.NeverIndex(f.Name)
+	case name.static == staticCookie && len(f.Value) < shortSecret:
+		r.shortSecret = true
+	case name.how != neverIndexed:
+		r.fields.NeverIndex(name.lower)
+	}
 }
 
 // pseudo takes a pseudo-header field (RFC 9113 section 8.3).
@@ -148,7 +169,7 @@ func (r *headReader) field(f hpack.HeaderField) {
 		if !r.response {
 			// RFC 9113 section 8.2.3: crumbs are one field to everyone else.
 			if len(r.cookie) > 0 {
-				r.cookie = append(r.cookie, "; "...)
+				r.cookie = append(r.cookie, crumbSep...)
 			}
 			r.cookie = append(r.cookie, f.Value...)
 			return
@@ -216,9 +237,24 @@ func (r *headReader) finishRequest(req *header.Request, ended bool) string {
 	}
 	req.Fields.SetFirst("Host", host)
 	if len(r.cookie) > 0 {
-		req.Fields.AddValid("cookie", string(r.cookie))
+		r.addCookie(&req.Fields)
 	}
 	return ""
+}
+
+// addCookie adds the cookie that has come in crumbs. Short ones are never
+// indexed when they leave as such again, but in a long last one.
+func (r *headReader) addCookie(fields *header.Fields) {
+	cookie := string(r.cookie)
+	fields.AddValid("cookie", cookie)
+	if !r.shortSecret {
+		return
+	}
+	for crumb := range crumbs(cookie) {
+		if strings.Contains(crumb, crumbSep) {
+			fields.NeverIndex("cookie")
+		}
+	}
 }
 
 // hasPort reports whether a valid host names a port.
@@ -264,6 +300,7 @@ func (r *headReader) finishResponse(res *header.Response) string {
 type headWriter struct {
 	table compressor
 	buf   []byte
+	from  *header.Fields // of the head that is being encoded, for what they say is never indexed
 
 	lastLength int64 // the last content-length
 	lengthText string
@@ -273,39 +310,53 @@ func newHeadWriter() *headWriter {
 	return &headWriter{table: compressor{limit: maxTableSize}}
 }
 
-// start prepares for a head.
-func (w *headWriter) start() {
+// start prepares for a head with these fields.
+func (w *headWriter) start(from *header.Fields) {
 	if w.buf = w.buf[:0]; cap(w.buf) > maxKept {
 		w.buf = nil
 	}
 	w.buf = w.table.begin(w.buf)
+	w.from = from
+}
+
+// done returns the head, which is valid until the next start.
+func (w *headWriter) done() []byte {
+	w.from = nil
+	return w.buf
 }
 
 // field encodes a field whose name is in the static table at index static, or
 // not if that is 0.
 func (w *headWriter) field(static uint8, name, value string, how literal) {
+	if w.from.NeverIndexed(name) {
+		how = neverIndexed
+	}
 	w.buf = w.table.append(w.buf, static, name, value, how)
 }
 
 // known encodes a field with a known name.
 func (w *headWriter) known(name *knownName, value string) {
 	how := name.how
-	if name.static == staticCookie && len(value) < 20 {
-		how = neverIndexed // short secrets stay out of the compression state (RFC 7541 section 7.1.3)
+	if name.static == staticCookie && len(value) < shortSecret {
+		how = neverIndexed
 	}
 	w.field(name.static, name.lower, value, how)
 }
 
+// shortSecret is how long a crumb of a cookie has to be, in bytes, for the
+// compression state: shorter ones could be guessed (RFC 7541 section 7.1.3).
+const shortSecret = 20
+
 // response encodes the head of a response. length is the content-length to
 // declare, -1 for none. The result is valid until the next call.
 func (w *headWriter) response(res *header.Response, length int64) []byte {
-	w.start()
+	w.start(&res.Fields)
 	w.field(staticStatus, ":status", statusText(res.Status), indexed)
 	w.fields(&res.Fields)
 	if length >= 0 {
 		w.length(length)
 	}
-	return w.buf
+	return w.done()
 }
 
 // length encodes a content-length. Small ones are likely to come again.
@@ -322,7 +373,7 @@ func (w *headWriter) length(n int64) {
 
 // request encodes the head of a request.
 func (w *headWriter) request(req *header.Request, scheme, protocol string, trailersOK bool) []byte {
-	w.start()
+	w.start(&req.Fields)
 	w.field(staticMethod, ":method", req.Method, indexed)
 	host := req.Host()
 	if req.Method != "CONNECT" || protocol != "" {
@@ -335,7 +386,11 @@ func (w *headWriter) request(req *header.Request, scheme, protocol string, trail
 		w.field(0, ":protocol", protocol, indexed)
 	}
 	if host != "" {
-		w.field(staticAuthority, ":authority", host, indexed)
+		how := indexed
+		if req.Fields.NeverIndexed("host") {
+			how = neverIndexed
+		}
+		w.field(staticAuthority, ":authority", host, how)
 	}
 	w.fields(&req.Fields)
 	if trailersOK {
@@ -344,7 +399,7 @@ func (w *headWriter) request(req *header.Request, scheme, protocol string, trail
 	if req.Length > 0 || req.Length == 0 && sendsZero(req.Method) {
 		w.length(req.Length)
 	}
-	return w.buf
+	return w.done()
 }
 
 // sendsZero reports whether a request without content says so (RFC 9110
@@ -355,7 +410,7 @@ func sendsZero(method string) bool {
 
 // trailers encodes trailers, but for those that may not be such.
 func (w *headWriter) trailers(fields *header.Fields) []byte {
-	w.start()
+	w.start(fields)
 	for i := range fields.Len() {
 		f := fields.At(i)
 		switch name, ok := knownNames[f.Name]; {
@@ -367,7 +422,7 @@ func (w *headWriter) trailers(fields *header.Fields) []byte {
 			}
 		}
 	}
-	return w.buf
+	return w.done()
 }
 
 // trailerAllowed reports whether a field may stand in trailers: not if it is
@@ -407,21 +462,36 @@ func (w *headWriter) fields(fields *header.Fields) {
 	}
 }
 
-// maxCrumbs bounds the fields that a cookie becomes. The last has the rest.
-const maxCrumbs = 20
-
 // cookie encodes a cookie in crumbs, which compress well one by one: most stay
 // the same from request to request (RFC 9113 section 8.2.3).
 func (w *headWriter) cookie(value string) {
-	for range maxCrumbs - 1 {
-		crumb, rest, _ := strings.Cut(value, "; ")
-		if !validCrumb(crumb) || !validCrumb(rest) {
-			break
-		}
-		w.known(knownNames["cookie"], crumb)
-		value = rest
+	name := knownNames["cookie"]
+	for crumb := range crumbs(value) {
+		w.known(name, crumb)
 	}
-	w.known(knownNames["cookie"], value)
+}
+
+// maxCrumbs bounds the fields that a cookie becomes. The last has the rest.
+const maxCrumbs = 20
+
+// crumbSep is what joins them.
+const crumbSep = "; "
+
+// crumbs iterates over the fields that a cookie becomes.
+func crumbs(cookie string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for range maxCrumbs - 1 {
+			crumb, rest, _ := strings.Cut(cookie, crumbSep)
+			if !validCrumb(crumb) || !validCrumb(rest) {
+				break
+			}
+			if !yield(crumb) {
+				return
+			}
+			cookie = rest
+		}
+		yield(cookie)
+	}
 }
 
 // validCrumb reports whether s can be the value of a field of its own.

@@ -308,6 +308,102 @@ func TestWriteCookie(t *testing.T) {
 	}
 }
 
+// What the peer sends never indexed leaves so again, and nothing else does
+// that would not anyway (RFC 7541 section 6.2.3).
+func TestNeverIndexedRequest(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 20)
+	var many []string
+	for range maxCrumbs + 5 {
+		many = append(many, "cookie=a=b")
+	}
+	tests := []struct {
+		name string
+		in   string // behind :method and :scheme; "!" marks what is never indexed
+		want string
+	}{
+		{"unknown name", ":path=/|:authority=h|!x-secret=v|x-other=v", ":path=/|:authority=h|!x-secret=v|x-other=v"},
+		{"known name", ":path=/|:authority=h|!user-agent=v|!age=1", ":path=/|:authority=h|!user-agent=v|!age=1"},
+		{"one of two lines", ":path=/|:authority=h|a=1|!a=2", ":path=/|:authority=h|!a=1|!a=2"},
+		{"in the static table", ":path=/|:authority=h|!accept-encoding=gzip, deflate", ":path=/|:authority=h|!accept-encoding=gzip, deflate"},
+		{"target and host", "!:path=/|!:authority=h|a=b", "!:path=/|!:authority=h|a=b"},
+		{"host", ":path=/|!host=h", ":path=/|!:authority=h"},
+		{"length", ":path=/|:authority=h|!content-length=5", ":path=/|:authority=h|!content-length=5"},
+		{"ours", ":path=/|:authority=h|authorization=x", ":path=/|:authority=h|!authorization=x"},
+		{"short crumb", ":path=/|:authority=h|!cookie=a=b|cookie=c=" + long, ":path=/|:authority=h|!cookie=a=b|cookie=c=" + long},
+		{"long crumb", ":path=/|:authority=h|!cookie=a=" + long + "|cookie=c=" + long, ":path=/|:authority=h|!cookie=a=" + long + "|!cookie=c=" + long},
+		{
+			"many crumbs", ":path=/|:authority=h|" + strings.Join(many, "|") + "|!cookie=c=d",
+			":path=/|:authority=h|!" + strings.Join(many[:maxCrumbs-1], "|!") + "|!" + strings.Join(many[maxCrumbs-1:], "; ") + "; c=d",
+		},
+	}
+	for _, tt := range tests {
+		const first = ":method=POST|:scheme=http|"
+		req, why, err := newHeadReader(Config{}, false).readRequest(markedBlock(first+tt.in), false)
+		if why != "" || err != nil {
+			t.Fatalf("%s: %q, %v", tt.name, why, err)
+		}
+		w := newHeadWriter()
+		got := strings.Join(decodeBlock(t, w.request(&req, "http", "", false)), "|")
+		got = strings.ReplaceAll(got, "; cookie=", "; ")
+		want := first + strings.ReplaceAll(tt.want, "; cookie=", "; ")
+		if got != want {
+			t.Errorf("%s:\n got %s\nwant %s", tt.name, got, want)
+		}
+		for _, e := range w.table.entries {
+			if strings.Contains(tt.want, "!"+e.name+"="+e.value) {
+				t.Errorf("%s: %s is in the dynamic table", tt.name, e.name)
+			}
+		}
+		if w.from != nil {
+			t.Errorf("%s: the writer keeps the request", tt.name)
+		}
+	}
+	// What is not marked, though it has a crumb that is short, compresses.
+	req, _, _ := newHeadReader(Config{}, false).readRequest(markedBlock(":method=GET|:scheme=http|:path=/|:authority=h|"+strings.Join(many, "|")), true)
+	if list := decodeBlock(t, newHeadWriter().request(&req, "http", "", false)); list[len(list)-1][0] == '!' {
+		t.Errorf("the rest of a cookie without secrets is never indexed: %s", list)
+	}
+}
+
+// The same of responses and trailers, byte by byte.
+func TestNeverIndexedResponse(t *testing.T) {
+	t.Parallel()
+	c := newHeadReader(Config{}, true)
+	var res header.Response
+	c.heads.start(&res.Fields)
+	if err := c.decode(markedBlock("!:status=200|server=x|!set-cookie=a=b")); err != nil || c.heads.finishResponse(&res) != "" {
+		t.Fatal(err, c.heads.bad)
+	}
+	never := func(name byte, rest string) string { return "\x1f" + string(name-15) + rest } // of the static table, from 15 on
+	want := "\x18\x82\x10\x01" + "\x76\x01x" + never(55, "\x03a=b")
+	if got := newHeadWriter().response(&res, -1); string(got) != want {
+		t.Errorf("head  %q\nwant %q", got, want)
+	}
+	var trailers header.Fields
+	c.heads.start(&trailers)
+	c.heads.trailers = true
+	if err := c.decode(markedBlock("!a=b|c=d|!etag=e")); err != nil || c.heads.bad != "" {
+		t.Fatal(err, c.heads.bad)
+	}
+	want = "\x10\x01a\x01b" + "\x40\x01c\x01d" + never(34, "\x01e")
+	if got := newHeadWriter().trailers(&trailers); string(got) != want {
+		t.Errorf("trailers %q\nwant     %q", got, want)
+	}
+}
+
+// markedBlock encodes fields as decodeBlock returns them, separated by "|".
+func markedBlock(fields string) []byte {
+	var buf bytes.Buffer
+	enc := hpack.NewEncoder(&buf)
+	for field := range strings.SplitSeq(fields, "|") {
+		field, marked := strings.CutPrefix(field, "!")
+		i := strings.IndexByte(field[1:], '=') + 1
+		enc.WriteField(hpack.HeaderField{Name: field[:i], Value: field[i+1:], Sensitive: marked})
+	}
+	return buf.Bytes()
+}
+
 func TestWriteResponse(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{100, 200, 204, 301, 302, 304, 404, 500, 503, 999} {

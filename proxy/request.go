@@ -77,6 +77,7 @@ type fieldCopier struct {
 }
 
 func (c *fieldCopier) copy(dst, src *header.Fields) {
+	dst.NeverIndexAsIn(src)
 	for i := range src.Len() {
 		f := src.At(i)
 		if c.passes(f.Name, f.Value) {

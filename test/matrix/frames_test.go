@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,13 +119,15 @@ func (c *frames) writeLocked(kind, flags byte, stream uint32, payload []byte) er
 	return err
 }
 
-// headers writes a header list, given as names and values in turn.
+// headers writes a header list, given as names and values in turn. A "!" in
+// front of a name makes the field one that is never indexed.
 func (c *frames) headers(stream uint32, end bool, fields ...string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.buf.Reset()
 	for i := 0; i+1 < len(fields); i += 2 {
-		_ = c.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		name, never := strings.CutPrefix(fields[i], "!")
+		_ = c.enc.WriteField(hpack.HeaderField{Name: name, Value: fields[i+1], Sensitive: never})
 	}
 	flags := byte(flagEndHeaders)
 	if end {
