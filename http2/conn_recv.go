@@ -44,6 +44,8 @@ func (c *conn) onData(h frameHeader, p []byte) error {
 	s.receiveLocked(data, h.has(flagEndStream))
 	if pad := n - int64(len(data)); pad > 0 {
 		c.giveBackLocked(s, pad)
+	} else {
+		c.updateLocked()
 	}
 	return nil
 }
@@ -63,16 +65,10 @@ func (c *conn) lateLocked(n int64) error {
 
 // giveBackLocked returns n bytes of received and consumed data to the windows
 // of the connection and of s, which may be nil. Updates are sent in large
-// steps, but no later than when the peer has left less than what is held back:
-// a window that others fill must not make the rest of it useless.
+// steps.
 func (c *conn) giveBackLocked(s *stream, n int64) {
 	c.recvUnsent += n
-	if c.recvUnsent >= c.recvMax/2 || c.recvUnsent >= c.recvWindow {
-		grow := c.recvUnsent + c.growLocked()
-		c.recvUnsent = 0
-		c.recvWindow += grow
-		c.windowUpdateLocked(0, grow)
-	}
+	c.updateLocked()
 	if s == nil || s.remoteClosed || s.err != nil {
 		return
 	}
@@ -83,6 +79,19 @@ func (c *conn) giveBackLocked(s *stream, n int64) {
 		s.recvWindow += grow
 		c.windowUpdateLocked(s.id, grow)
 	}
+}
+
+// updateLocked sends an update for the connection if it is time: no later than
+// when the peer has left less than what is held back, as a window that others
+// fill must not make the rest of it useless.
+func (c *conn) updateLocked() {
+	if c.recvUnsent == 0 || c.recvUnsent < c.recvMax/2 && c.recvUnsent < c.recvWindow {
+		return
+	}
+	grow := c.recvUnsent + c.growLocked()
+	c.recvUnsent = 0
+	c.recvWindow += grow
+	c.windowUpdateLocked(0, grow)
 }
 
 func (c *conn) windowUpdateLocked(id uint32, n int64) {

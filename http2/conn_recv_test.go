@@ -287,6 +287,62 @@ func TestWindowShared(t *testing.T) {
 	s.want(fmt.Sprintf("DATA 3 1 \"%d\"", size))
 }
 
+// TestWindowFilled: what has been read comes back as window when other streams,
+// whose readers are slow, fill the rest of it.
+func TestWindowFilled(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	s := serveTCP(t, Config{ConnWindow: 1 << 18, MaxConnWindow: 1 << 18, StreamWindow: 1 << 16}, func(s *ServerStream) {
+		if s.Request().Target == "/slow" {
+			<-release
+			return
+		}
+		echoLength(s)
+	})
+	conn := int64(defaultWindow)
+	take := func(until int64) { // waits for that much of the connection's window
+		t.Helper()
+		for conn < until {
+			f, ok := s.nextAny()
+			if !ok {
+				t.Fatal("the connection has ended")
+			}
+			if f.typ == frameWindowUpdate && f.stream == 0 {
+				conn += int64(be32(f.payload))
+			}
+		}
+	}
+	send := func(stream uint32, n int64, end bool) {
+		for ; n > 0; n -= min(n, 1<<14) {
+			s.send(dataFrame(stream, end && n <= 1<<14, strings.Repeat("x", int(min(n, 1<<14)))))
+			conn -= min(n, 1<<14)
+		}
+	}
+	take(1 << 18)
+	s.send(s.headers(1, false, ":method=POST", ":scheme=http", ":path=/", ":authority=h"))
+	send(1, 1<<16, false)
+	s.until("WINDOW_UPDATE 1 ") // read up to there, and not all given back to the connection
+	for stream := uint32(3); conn > 0; stream += 2 {
+		s.send(s.headers(stream, false, ":method=POST", ":scheme=http", ":path=/slow", ":authority=h"))
+		send(stream, min(conn, 1<<16), false)
+	}
+	take(1)
+	send(1, 1, true)
+	s.until("HEADERS 1 ")
+}
+
+// No update of 0 bytes is sent, which would be an error, though the window is
+// empty.
+func TestNoEmptyUpdate(t *testing.T) {
+	t.Parallel()
+	c := &conn{cfg: &Config{}, recvMax: 10}
+	c.giveBackLocked(nil, 0)
+	if c.out != nil {
+		t.Errorf("sent %q", c.out.B)
+	}
+}
+
 // echoLength answers with the length of the body.
 func echoLength(s *ServerStream) {
 	n := 0
