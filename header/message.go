@@ -81,6 +81,12 @@ func (r *Request) Idempotent() bool {
 	return false
 }
 
+// GRPC reports whether r is a gRPC call, by its content type.
+func (r *Request) GRPC() bool {
+	rest, ok := strings.CutPrefix(r.Fields.Get("Content-Type"), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
+
 // Reset empties r and keeps its memory for reuse.
 func (r *Request) Reset() {
 	r.Fields.Reset()

@@ -60,6 +60,20 @@ func TestIdempotent(t *testing.T) {
 	}
 }
 
+func TestGRPC(t *testing.T) {
+	t.Parallel()
+	for contentType, want := range map[string]bool{
+		"application/grpc": true, "application/grpc+proto": true, "application/grpc; charset=utf-8": true,
+		"": false, "application/grpc-web": false, "application/grpcs": false, "text/plain": false,
+	} {
+		var r Request
+		r.Fields.Add("content-type", contentType)
+		if got := r.GRPC(); got != want {
+			t.Errorf("%q: GRPC = %v, want %v", contentType, got, want)
+		}
+	}
+}
+
 func TestHasBody(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -80,6 +80,16 @@ type Config struct {
 	// limit.
 	ReadTimeout time.Duration
 
+	// MinBodyRate is how many bytes per second of a request body a server has
+	// to get on average. Only the time in which a stream waits for its client
+	// counts, from the first byte of the body to the head of the response, and
+	// not while unread data of other streams fills most of the connection's
+	// window. There are 5 seconds of grace, and what has come is good for a
+	// minute at most. A client that is slower is answered with 408. CONNECT and
+	// gRPC calls, by their content type, may be as slow as they like within
+	// ReadTimeout. Zero means 240; negative means no limit.
+	MinBodyRate int
+
 	// WriteTimeout bounds each wait in which nothing can be written, be it for
 	// the peer's window or the socket. All waits of a stream together may last
 	// longer by one second for each 240 bytes that the peer takes: less than
@@ -133,6 +143,7 @@ func (c Config) WithDefaults() Config {
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, time.Minute)
+	c.MinBodyRate = cmp.Or(c.MinBodyRate, 240)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
 	c.PingTimeout = cmp.Or(c.PingTimeout, 5*time.Second)
 	c.MaxAge = cmp.Or(c.MaxAge, time.Hour)

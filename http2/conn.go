@@ -69,6 +69,7 @@ type conn struct {
 	recvWindow  int64         // what the peer may still send us
 	recvMax     int64         // what the window is when nothing is unread
 	recvUnsent  int64         // consumed, and not yet given back by WINDOW_UPDATE
+	crowded     stopwatch     // runs while others may leave a stream no window
 	lastGrow    time.Time     // as of a stream
 	rtt         time.Duration // of the path, once settingsAck is true; at most maxRTT
 	grown       int64         // by how much the windows of streams have grown together

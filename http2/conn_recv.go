@@ -85,6 +85,7 @@ func (c *conn) giveBackLocked(s *stream, n int64) {
 // when the peer has left less than what is held back, as a window that others
 // fill must not make the rest of it useless.
 func (c *conn) updateLocked() {
+	c.crowded.run(c.recvWindow+c.recvUnsent < c.recvMax/4)
 	if c.recvUnsent == 0 || c.recvUnsent < c.recvMax/2 && c.recvUnsent < c.recvWindow {
 		return
 	}

@@ -178,6 +178,7 @@ func (c *ServerConn) onRequest(st *ServerStream, block []byte, ended bool) error
 	st.stream.headDone = true
 	if !ended {
 		st.stream.left = c.heads.length
+		st.setPace()
 	}
 	st.stream.remoteClosed = ended
 	st.stream.priority = c.priorityLocked(st.id, c.heads.priority)

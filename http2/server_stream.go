@@ -4,10 +4,13 @@
 package http2
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
 	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/internal/netio"
 	"github.com/belay-proxy/belay/proxyerr"
 )
 
@@ -64,6 +67,29 @@ func (c *ServerConn) recycleLocked(s *ServerStream) {
 		read: waiter{timer: s.read.timer}, write: waiter{timer: s.write.timer},
 	}
 	c.free = append(c.free, s)
+}
+
+// bodyGrace is how long a client may be slower than MinBodyRate.
+const bodyGrace = 5 * time.Second
+
+// setPace holds the client to the configured rate, unless its request is of a
+// kind whose messages may be far between.
+func (s *ServerStream) setPace() {
+	if rate := s.c.cfg.MinBodyRate; rate > 0 && s.req.Method != "CONNECT" && !s.req.GRPC() {
+		s.read.pace = netio.NewPace(rate, bodyGrace)
+	}
+}
+
+// SetLimits changes limits for this request: BodyTimeout, MinBodyRate, also of
+// a gRPC call, and WriteTimeout. The others are those of a connection of
+// HTTP/1. It must not be called while another goroutine reads the body or
+// writes the response.
+func (s *ServerStream) SetLimits(l http1.StreamLimits) {
+	s.read.limit = cmp.Or(l.BodyTimeout, s.read.limit)
+	s.write.limit = cmp.Or(l.WriteTimeout, s.write.limit)
+	if l.MinBodyRate != 0 {
+		s.read.pace = netio.NewPace(l.MinBodyRate, bodyGrace)
+	}
 }
 
 // end ends the stream after its handler: a response that is not complete is
@@ -137,6 +163,8 @@ func (s *ServerStream) downError(op string, err error) error {
 		e.Kind, e.Err = proxyerr.WriteTimeout, nil
 	case err == errTimeout:
 		e.Kind, e.Err, e.Status = proxyerr.ReadTimeout, nil, 408
+	case err == netio.ErrTooSlow:
+		e.Kind, e.Status = proxyerr.ReadTimeout, 408
 	case isGone(err):
 		e.Kind = proxyerr.ConnClosed
 	}
@@ -181,6 +209,9 @@ func (s *ServerStream) WriteHead(res *header.Response, last bool) error {
 		return errTooShort
 	}
 	s.headSent = true
+	if s.read.pace.Active() {
+		s.read.lenient.Store(true)
+	}
 	tunnel := s.req.Method == "CONNECT" && res.Status < 300
 	s.noBody = last || !tunnel && !res.HasBody(s.req.Method)
 	s.left = res.Length

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/internal/bytebuf"
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // A dataQueue holds received data in order.
@@ -109,6 +110,7 @@ func (s *stream) readBody(w *waiter) (piece []byte, last bool, err error) {
 		case s.queue.len() > 0:
 			piece = s.queue.take()
 			s.received += int64(len(piece))
+			w.pace.Moved(len(piece))
 			c.giveBackLocked(s, int64(len(piece)))
 			return piece, s.remoteClosed && s.queue.len() == 0, nil
 		case s.remoteClosed:
@@ -118,13 +120,35 @@ func (s *stream) readBody(w *waiter) (piece []byte, last bool, err error) {
 		case s.interrupted:
 			return nil, false, errInterrupted
 		}
-		c.mu.Unlock()
-		err := w.wait(s.readable)
-		c.mu.Lock()
-		if err != nil {
+		if err := s.awaitDataLocked(w); err != nil {
 			return nil, false, err
 		}
 	}
+}
+
+// awaitDataLocked waits for something to read, at least at the pace that is
+// asked for. What counts is the time in which it is up to the peer alone: not
+// before the first byte, as the peer may wait for a 100, and not while unread
+// data of other streams may keep it from sending. The stream's own window is
+// open, as everything has been read. c.mu is released while waiting.
+func (s *stream) awaitDataLocked(w *waiter) error {
+	c := s.c
+	paced := w.paced()
+	var start time.Time
+	var crowded time.Duration
+	if paced {
+		if !w.pace.MayWait() {
+			return netio.ErrTooSlow
+		}
+		start, crowded = time.Now(), c.crowded.total()
+	}
+	c.mu.Unlock()
+	err := w.wait(s.readable)
+	c.mu.Lock()
+	if paced && s.received > 0 {
+		w.pace.Waited(time.Since(start) - (c.crowded.total() - crowded))
+	}
+	return err
 }
 
 // buffered reports whether readBody would return without waiting.

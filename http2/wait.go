@@ -5,9 +5,11 @@ package http2
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // errTimeout is returned when a wait took longer than it may.
@@ -36,7 +38,14 @@ type waiter struct {
 	// that it has taken allow. It shortens each wait.
 	owed    time.Duration
 	anyRate bool // whatever the peer takes will do
+
+	// For reads: the pace of the peer.
+	pace    netio.Pace
+	lenient atomic.Bool // it does not count any more; set from any goroutine
 }
+
+// paced reports whether there is a pace to keep.
+func (w *waiter) paced() bool { return w.pace.Active() && !w.lenient.Load() }
 
 // minRate is what a peer has to take of what we send, in bytes per second.
 const minRate = 240
@@ -95,6 +104,30 @@ func (w *waiter) wait(ch <-chan struct{}) error {
 			tick = min(2*tick, lastTick)
 		}
 	}
+}
+
+// A stopwatch adds up the times in which something is so.
+type stopwatch struct {
+	since time.Time // zero if it is not so now
+	sum   time.Duration
+}
+
+// run says whether it is so from now on.
+func (w *stopwatch) run(on bool) {
+	switch {
+	case on && w.since.IsZero():
+		w.since = time.Now()
+	case !on && !w.since.IsZero():
+		w.sum, w.since = w.total(), time.Time{}
+	}
+}
+
+// total returns the sum of all these times so far.
+func (w *stopwatch) total() time.Duration {
+	if w.since.IsZero() {
+		return w.sum
+	}
+	return w.sum + time.Since(w.since)
 }
 
 // signal lets the goroutine that waits for ch, or is about to, go on.

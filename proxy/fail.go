@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"strconv"
-	"strings"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http2"
@@ -106,17 +105,11 @@ func (x *exchange) passCancel(err error) bool {
 	if !ok || reset.Code != http2.Cancel || reset.Local || reset.GoAway {
 		return false
 	}
-	if !x.down.HeadSent() && !isGRPC(x.down.Request()) {
+	if !x.down.HeadSent() && !x.down.Request().GRPC() {
 		return false
 	}
 	down.Kill()
 	return true
-}
-
-// isGRPC reports whether a request is a gRPC call, by its content type.
-func isGRPC(req *header.Request) bool {
-	rest, ok := strings.CutPrefix(req.Fields.Get("Content-Type"), "application/grpc")
-	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
 // logError writes the one line about a failed request.

@@ -69,10 +69,11 @@ func (s *Session) CloseDownstream() { s.x.down.CloseAfter() }
 // this request, and for the wait for the next one. Zero fields leave what is
 // configured. It is for hooks that run before the request is sent, up to
 // UpstreamRequestFilter, and has no effect later. The requests of an HTTP/2
-// connection share it: there it has no effect at all.
+// connection share it: there BodyTimeout, MinBodyRate and WriteTimeout alone
+// have an effect.
 func (s *Session) SetLimits(l http1.StreamLimits) {
-	if down, ok := s.x.down.(*http1.ServerStream); ok && s.x.uploading == nil && !s.Responded() {
-		down.SetLimits(l)
+	if s.x.uploading == nil && !s.Responded() {
+		s.x.down.SetLimits(l)
 	}
 }
 

@@ -27,6 +27,7 @@ type downstream interface {
 	ReadBody() (piece []byte, last bool, err error)
 	Trailers() *header.Fields
 	BodyReceived() int64
+	SetLimits(http1.StreamLimits) // not while one reads or writes
 	InterruptReading()
 	ResumeReading()
 
