@@ -16,6 +16,7 @@ import (
 
 	"github.com/belay-proxy/belay/internal/control"
 	"github.com/belay-proxy/belay/internal/sdnotify"
+	"github.com/belay-proxy/belay/proxy"
 )
 
 // tellEvery is the time between two lines about the progress of a shutdown, for
@@ -150,8 +151,22 @@ func (r *run) requests() (sum control.Requests) {
 		sum.Active += stats.Active
 		sum.Total += stats.Requests
 		sum.Rejected += stats.Rejected
+		for why, n := range rejectedBy(stats.RejectedBy) {
+			if n == 0 {
+				continue
+			}
+			if sum.RejectedBy == nil {
+				sum.RejectedBy = make(map[string]int64)
+			}
+			sum.RejectedBy[why] += n
+		}
 	}
 	return sum
+}
+
+// rejectedBy returns the reasons as they are called in the status.
+func rejectedBy(r proxy.Rejections) map[string]int64 {
+	return map[string]int64{"malformed": r.Malformed, "too_large": r.TooLarge, "late": r.Late, "flood": r.Flood}
 }
 
 // drainProgress returns how far the shutdown has come, nil if there is none or

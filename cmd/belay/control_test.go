@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -113,7 +114,12 @@ func TestStatusAndStop(t *testing.T) {
 	} else {
 		res.Body.Close()
 	}
+	reject(t, addr)
 	st := p.status()
+	if st.Requests.Rejected != 1 || !maps.Equal(st.Requests.RejectedBy, map[string]int64{"malformed": 1}) {
+		t.Errorf("status has requests %+v, want one that was malformed", st.Requests)
+	}
+	p.check(0, "rejected     1: 1 malformed\n", "status")
 	if st.Phase != "running" || st.Requests.Total != 1 || len(st.Listeners) != 1 || st.Listeners[0].Addr != addr || !st.Daemon {
 		t.Errorf("status = %+v, want that it runs on %s and had one request", st, addr)
 	}
@@ -122,6 +128,22 @@ func TestStatusAndStop(t *testing.T) {
 	p.check(exitFailed, "no configuration file", "reload")
 	p.check(0, fmt.Sprintf("process %d has ended", st.PID), "stop")
 	p.check(exitNotRunning, "not running", "status")
+}
+
+// reject has a request refused.
+func reject(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(c); !strings.HasPrefix(string(got), "HTTP/1.1 400 ") {
+		t.Fatalf("a request without Host was answered with %q, want 400", got)
+	}
 }
 
 func TestSeveralRun(t *testing.T) {

@@ -235,6 +235,22 @@ func TestTexts(t *testing.T) {
 			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
+	for _, tt := range []struct {
+		requests Requests
+		want     string // behind the line of the requests
+	}{
+		{Requests{}, "\n"},
+		{Requests{Rejected: 3}, "\n  rejected     3\n"},
+		{Requests{Rejected: 1, RejectedBy: map[string]int64{"late": 1}}, "\n  rejected     1: 1 late\n"},
+		{
+			Requests{Rejected: 30, RejectedBy: map[string]int64{"flood": 2, "late": 10, "malformed": 16, "too_large": 2}},
+			"\n  rejected     30: 16 malformed, 10 late, 2 flood, 2 too large\n",
+		},
+	} {
+		if text := (Status{Requests: tt.requests}).Text(); !strings.HasSuffix(text, "since the start"+tt.want) {
+			t.Errorf("Text = %q, want %q at its end", text, tt.want)
+		}
+	}
 	st := Status{
 		Program: "p", PID: 7, Phase: "draining", Error: "sick", Uptime: 3.14, ConfFile: "/c", Drain: &Drain{Connections: 2},
 		Listeners: []Listener{{Service: "s", Network: "tcp", Addr: "a:1", Connections: 2}},

@@ -4,7 +4,11 @@
 package control
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -54,7 +58,25 @@ type Listener struct {
 type Requests struct {
 	Active   int64 `json:"active"`
 	Total    int64 `json:"total"`    // since the start
-	Rejected int64 `json:"rejected"` // malformed, since the start
+	Rejected int64 `json:"rejected"` // what never became one, since the start
+
+	// RejectedBy has the same by reason: malformed, too_large, late, flood.
+	// Reasons without any are left out.
+	RejectedBy map[string]int64 `json:"rejected_by,omitempty"`
+}
+
+// rejections returns, for example, "7: 4 malformed, 2 late, 1 too large".
+func (r Requests) rejections() string {
+	reasons := slices.Collect(maps.Keys(r.RejectedBy))
+	slices.SortFunc(reasons, func(a, b string) int {
+		return cmp.Or(cmp.Compare(r.RejectedBy[b], r.RejectedBy[a]), cmp.Compare(a, b))
+	})
+	text, sep := strconv.FormatInt(r.Rejected, 10), ": "
+	for _, why := range reasons {
+		text += fmt.Sprintf("%s%d %s", sep, r.RejectedBy[why], strings.ReplaceAll(why, "_", " "))
+		sep = ", "
+	}
+	return text
 }
 
 // Drain is how far a shutdown has come.
@@ -132,6 +154,9 @@ func (s Status) Text() string {
 	}
 	fmt.Fprintf(&b, "  connections  %d\n", s.Connections)
 	fmt.Fprintf(&b, "  requests     %d in hand, %d since the start\n", s.Requests.Active, s.Requests.Total)
+	if s.Requests.Rejected > 0 {
+		fmt.Fprintf(&b, "  rejected     %s\n", s.Requests.rejections())
+	}
 	if s.ConfFile != "" {
 		fmt.Fprintf(&b, "  file         %s\n", s.ConfFile)
 	}
