@@ -6,6 +6,7 @@ package http2
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"net"
 	"testing"
 
@@ -146,11 +147,14 @@ func TestServerAllocs(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); c.Serve() }()
 	l := newLoader(t, peer, 32)
-	got := testing.AllocsPerRun(200, func() {
-		if err := l.run(); err != nil {
-			t.Fatal(err)
-		}
-	}) / 32
+	got := math.Inf(1)
+	for try := 0; try < 5 && int(got) != 3; try++ { // a busy machine makes it start more workers, a collection empties the pools
+		got = min(got, testing.AllocsPerRun(200, func() {
+			if err := l.run(); err != nil {
+				t.Fatal(err)
+			}
+		})/32)
+	}
 	if int(got) != 3 {
 		t.Errorf("%.2f allocations per request, want 3; if it is less, lower the number", got)
 	}

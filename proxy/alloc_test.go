@@ -6,6 +6,7 @@ package proxy_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"sync"
@@ -141,11 +142,14 @@ func TestExchangeAllocs(t *testing.T) {
 			must(t, c.roundTrip())
 		}
 		var err error
-		got := testing.AllocsPerRun(2000, func() {
-			if e := c.roundTrip(); e != nil {
-				err = e
-			}
-		})
+		got := math.Inf(1)
+		for try := 0; try < 5 && got != wantAllocs; try++ { // others on the machine can only add
+			got = min(got, testing.AllocsPerRun(2000, func() {
+				if e := c.roundTrip(); e != nil {
+					err = e
+				}
+			}))
+		}
 		must(t, err)
 		if got != wantAllocs {
 			t.Errorf("body of %d bytes: %v allocations per request, want exactly %d; if it is less, lower the number", body, got, wantAllocs)
