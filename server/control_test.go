@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/internal/control"
+	"github.com/belay-proxy/belay/internal/testtool"
 )
 
 func TestControlStatus(t *testing.T) {
@@ -195,10 +196,7 @@ func TestControlRefusesOthers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("needs curl")
-	}
+	curl := testtool.Look(t, "curl")
 	t.Parallel()
 	b := newBox(t)
 	pid := b.daemon("-c", b.conf(hostConf))

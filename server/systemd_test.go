@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/internal/pidfile"
+	"github.com/belay-proxy/belay/internal/testtool"
 )
 
 // A manager is a fake service manager.
@@ -279,10 +280,7 @@ func listenFile(t *testing.T, network, addr string) passed {
 
 // TestSystemdSocketActivate uses the real program.
 func TestSystemdSocketActivate(t *testing.T) {
-	activate, err := exec.LookPath("systemd-socket-activate")
-	if err != nil {
-		t.Skip("there is no systemd-socket-activate")
-	}
+	activate := testtool.Look(t, "systemd-socket-activate")
 	t.Parallel()
 	b := newBox(t)
 	cmd := b.command()
@@ -302,6 +300,7 @@ func TestSystemdSocketActivate(t *testing.T) {
 	})
 	var c net.Conn
 	eventually(t, "it can be connected to", func() bool {
+		var err error
 		c, err = net.Dial("unix", b.path("s"))
 		return err == nil
 	})
@@ -329,10 +328,7 @@ func TestUnitFiles(t *testing.T) {
 	if err != nil || len(files) < 3 {
 		t.Fatalf("unit files: %q, %v", files, err)
 	}
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("there is no systemd-analyze")
-	}
+	analyze := testtool.Look(t, "systemd-analyze")
 	var services []string
 	for _, f := range files {
 		if strings.HasSuffix(f, ".service") {
