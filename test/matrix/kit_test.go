@@ -297,6 +297,24 @@ func receive[T any](t testing.TB, what string, c <-chan T) (v T) {
 	return v
 }
 
+// receiveWhile is receive for what takes long on a busy machine: patience counts
+// from the last time that moved had another value.
+func receiveWhile[T any](t testing.TB, what string, c <-chan T, moved func() int64) T {
+	t.Helper()
+	for last := int64(-1); ; {
+		select {
+		case v := <-c:
+			return v
+		case <-time.After(patience):
+		}
+		now := moved()
+		if now == last {
+			t.Fatalf("%s: nothing moves for %v", what, patience)
+		}
+		last = now
+	}
+}
+
 // eventually waits until f is true.
 func eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()

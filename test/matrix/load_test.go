@@ -57,7 +57,7 @@ func TestUploadBackPressure(t *testing.T) {
 			t.Errorf("%d bytes were taken from the client while the origin read nothing, want at most %d", n, maxInFlight)
 		}
 		close(goOn)
-		receive(t, "response", done).want(t, 200, strconv.Itoa(size))
+		receiveWhile(t, "response", done, body.n.Load).want(t, 200, strconv.Itoa(size))
 	})
 }
 
