@@ -371,13 +371,17 @@ func (c *ClientConn) Tunnel() (conn *netio.Conn, early []byte) {
 	return c.io, early
 }
 
-// StartTunnel makes the connection one of raw bytes, after 101 or the
-// successful answer to a CONNECT: ReadBody and WriteBody go on with them, and
-// the last piece ends our direction. Each wait takes at most idle; zero and
-// negative mean no bound.
-func (c *ClientConn) StartTunnel(idle time.Duration) {
+// StartTunnelReads makes ReadBody go on with raw bytes, after 101 or the
+// successful answer to a CONNECT. Each wait takes at most idle; zero and
+// negative mean no bound. Another goroutine may still be writing the request.
+func (c *ClientConn) StartTunnelReads(idle time.Duration) {
 	c.body.start(bodyUntilClose, 0)
 	c.body.timeout = idle
+}
+
+// StartTunnelWrites is the same for WriteBody, once the request has been
+// written to its end. The last piece ends our direction.
+func (c *ClientConn) StartTunnelWrites(idle time.Duration) {
 	c.out.start(bodyUntilClose, -1)
 	c.out.timeout = idle
 	c.out.tunnel = true

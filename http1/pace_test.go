@@ -23,27 +23,28 @@ import (
 // single wait takes long; one that is a little faster is not.
 func TestMinBodyRate(t *testing.T) {
 	t.Parallel()
-	const post = "POST / HTTP/1.1\r\nHost: h\r\n"
+	const post = "POST / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n"
 	tests := []struct {
 		name     string
 		rate     int
 		pause    time.Duration // before each piece
 		piece    int
 		pieces   int
-		answered bool // the head of the response goes first
+		answered int // the head of the response goes first, if not 0
 		cut      bool
 	}{
-		{"fast enough", 0, time.Second, 240, 600, false, false},
-		{"too slow", 0, time.Second, 239, 2000, false, true},
-		{"within the grace", 0, 200 * time.Millisecond, 1, 20, false, false},
-		{"beyond the grace", 0, 200 * time.Millisecond, 1, 40, false, true},
-		{"a byte a minute", 0, 59 * time.Second, 1, 3, false, true},
-		{"late, then whole", 0, 59 * time.Second, 1, 2, false, false},
-		{"pauses between large pieces", 0, 59 * time.Second, 240 * 60, 20, false, false},
-		{"other rate", 10, time.Second, 9, 100, false, true},
-		{"other rate, fast enough", 10, time.Second, 10, 100, false, false},
-		{"any rate", -1, 59 * time.Second, 1, 100, false, false},
-		{"behind the answer", 0, 59 * time.Second, 1, 100, true, false},
+		{"fast enough", 0, time.Second, 240, 600, 0, false},
+		{"too slow", 0, time.Second, 239, 2000, 0, true},
+		{"within the grace", 0, 200 * time.Millisecond, 1, 20, 0, false},
+		{"beyond the grace", 0, 200 * time.Millisecond, 1, 40, 0, true},
+		{"a byte a minute", 0, 59 * time.Second, 1, 3, 0, true},
+		{"late, then whole", 0, 59 * time.Second, 1, 2, 0, false},
+		{"pauses between large pieces", 0, 59 * time.Second, 240 * 60, 20, 0, false},
+		{"other rate", 10, time.Second, 9, 100, 0, true},
+		{"other rate, fast enough", 10, time.Second, 10, 100, 0, false},
+		{"any rate", -1, 59 * time.Second, 1, 100, 0, false},
+		{"behind the answer", 0, 59 * time.Second, 1, 100, 200, false},
+		{"behind 101", 0, 59 * time.Second, 1, 3, 101, true},
 	}
 	for _, tt := range tests {
 		for _, chunks := range []bool{false, true} {
@@ -55,8 +56,10 @@ func TestMinBodyRate(t *testing.T) {
 				var wg sync.WaitGroup
 				wg.Go(func() {
 					NewServerConn(server, &cfg, func(s *ServerStream) {
-						if tt.answered {
-							s.WriteHead(&header.Response{Status: 200, Length: 0}, false)
+						if tt.answered != 0 {
+							res := header.Response{Status: tt.answered, Length: 0}
+							res.Fields.Add("Upgrade", "echo")
+							s.WriteHead(&res, false)
 						}
 						_, err = readBody(s.ReadBody)
 						s.CloseAfter()
@@ -188,7 +191,8 @@ func TestMinRatesInTunnel(t *testing.T) {
 				res := header.Response{Status: 101}
 				res.Fields.Add("Upgrade", "echo")
 				s.WriteHead(&res, false)
-				s.StartTunnel(time.Hour)
+				s.StartTunnelReads(time.Hour)
+				s.StartTunnelWrites(time.Hour)
 				for err == nil {
 					var piece []byte
 					var last bool

@@ -273,6 +273,9 @@ func (s *ServerStream) writeInformational(res *header.Response) error {
 	if s.req.Proto == header.HTTP10 {
 		return nil // RFC 9110 section 15.2
 	}
+	if res.Status == 100 {
+		s.fr.expect = ""
+	}
 	p := s.out.pending()
 	b := appendStatusLine(p.B, res)
 	b = appendFields(b, &res.Fields)
@@ -302,7 +305,6 @@ func (s *ServerStream) WriteContinue() error {
 	if !s.ExpectsContinue() || s.headSent {
 		return nil
 	}
-	s.fr.expect = ""
 	return s.writeInformational(&header.Response{Status: 100})
 }
 
@@ -361,22 +363,27 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 	return s.conn.io, early, nil
 }
 
-// StartTunnel makes the stream one of raw bytes, after 101 or the successful
-// answer to a CONNECT has been written: ReadBody and WriteBody go on with
-// them, and the last piece ends our direction. Each wait takes at most idle;
-// zero and negative mean no bound. The connection is closed when the handler
-// returns.
-func (s *ServerStream) StartTunnel(idle time.Duration) error {
+// StartTunnelWrites makes WriteBody go on with raw bytes, after 101 or the
+// successful answer to a CONNECT has been written; the last piece ends our
+// direction. Each wait takes at most idle; zero and negative mean no bound. The
+// connection is closed when the handler returns. Another goroutine may still be
+// reading the body.
+func (s *ServerStream) StartTunnelWrites(idle time.Duration) error {
 	s.tunneled = true
 	s.conn.io.SetWritePace(netio.Pace{})
-	s.body.lenient.Store(true)
-	s.body.start(bodyUntilClose, 0)
-	s.body.timeout = idle
 	err := s.Flush()
 	s.out.start(bodyUntilClose, -1)
 	s.out.timeout = idle
 	s.out.tunnel = true
 	return err
+}
+
+// StartTunnelReads is the same for ReadBody, once the body has been read to its
+// end.
+func (s *ServerStream) StartTunnelReads(idle time.Duration) {
+	s.body.lenient.Store(true)
+	s.body.start(bodyUntilClose, 0)
+	s.body.timeout = idle
 }
 
 // Kill makes all reads and writes of the stream fail. It may be called from

@@ -306,11 +306,13 @@ func (s *ClientStream) Trailers() *header.Fields { return &s.trailersRecv }
 // BodyReceived returns the number of body bytes read so far.
 func (s *ClientStream) BodyReceived() int64 { return s.received }
 
-// StartTunnel makes the stream one of raw bytes, after the answer to an extended
-// CONNECT: ReadBody and WriteBody go on with them. Each wait takes at most
-// idle; zero and negative mean no bound.
-func (s *ClientStream) StartTunnel(idle time.Duration) {
-	s.read.limit, s.write.limit, s.leftOut = idle, idle, -1
+// StartTunnelReads makes ReadBody go on with raw bytes, after the answer to a
+// CONNECT. Each wait takes at most idle; zero and negative mean no bound.
+func (s *ClientStream) StartTunnelReads(idle time.Duration) { s.read.limit = idle }
+
+// StartTunnelWrites is the same for WriteBody.
+func (s *ClientStream) StartTunnelWrites(idle time.Duration) {
+	s.write.limit, s.leftOut = idle, -1
 	s.write.anyRate = true
 	s.c.mu.Lock()
 	s.tunnel = true

@@ -284,7 +284,8 @@ func TestExtendedConnect(t *testing.T) {
 		if err := s.ReadHead(&res); err != nil || res.Status != 200 {
 			t.Fatalf("ReadHead: %v", err)
 		}
-		s.StartTunnel(time.Minute)
+		s.StartTunnelReads(time.Minute)
+		s.StartTunnelWrites(time.Minute)
 		if piece, last, err := s.ReadBody(); string(piece) != "from origin" || last || err != nil {
 			t.Errorf("ReadBody = %q, %v, %v", piece, last, err)
 		}

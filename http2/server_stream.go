@@ -353,11 +353,14 @@ func (s *ServerStream) writeError(err error) error {
 	return s.downError(opWriteResponse, err)
 }
 
-// StartTunnel makes the stream one of raw bytes, after the answer to a CONNECT has
-// been written: ReadBody and WriteBody go on with them. Each wait takes at
-// most idle; zero and negative mean no bound.
-func (s *ServerStream) StartTunnel(idle time.Duration) error {
-	s.read.limit, s.write.limit, s.left = idle, idle, -1
+// StartTunnelReads makes ReadBody go on with raw bytes, after the answer to a
+// CONNECT has been written. Each wait takes at most idle; zero and negative mean
+// no bound.
+func (s *ServerStream) StartTunnelReads(idle time.Duration) { s.read.limit = idle }
+
+// StartTunnelWrites is the same for WriteBody.
+func (s *ServerStream) StartTunnelWrites(idle time.Duration) error {
+	s.write.limit, s.left = idle, -1
 	s.write.anyRate = true
 	s.noBody = false
 	return s.Flush()

@@ -59,7 +59,7 @@ func TestServerStreamSends(t *testing.T) {
 			return errors.Join(s.WriteHead(res(200, -1), false), s.Flush(), s.WriteTrailers(nil))
 		}, `HEADERS 1 4 :status=200|DATA 1 1 ""`},
 		{"tunnel", connect, func(s *ServerStream) error {
-			return errors.Join(s.WriteHead(res(200, 7), false), s.StartTunnel(time.Minute), s.WriteBody([]byte("x"), false), s.WriteBody([]byte("y"), true))
+			return errors.Join(s.WriteHead(res(200, 7), false), s.StartTunnelWrites(time.Minute), s.WriteBody([]byte("x"), false), s.WriteBody([]byte("y"), true))
 		}, `HEADERS 1 4 :status=200|DATA 1 0 "x"|DATA 1 1 "y"`},
 		{"CONNECT refused", connect, func(s *ServerStream) error {
 			return errors.Join(s.WriteHead(res(403, 2), false), s.WriteBody([]byte("no"), true))

@@ -273,7 +273,7 @@ func TestTunnelAnyRate(t *testing.T) {
 		done := make(chan error, 1)
 		s := servePipe(t, Config{WriteTimeout: 10 * time.Second}, func(s *ServerStream) {
 			s.WriteHead(&header.Response{Status: 200, Length: -1}, false)
-			s.StartTunnel(20 * time.Second)
+			s.StartTunnelWrites(20 * time.Second)
 			done <- s.WriteBody(make([]byte, 10), true)
 		})
 		s.send(appendSettings(nil, setting{settingInitialWindowSize, 0}))

@@ -101,7 +101,8 @@ func (o *tunnelOrigin) serveH2(nc net.Conn) {
 			return
 		}
 		_ = s.WriteHead(&header.Response{Status: status, Length: header.UnknownLength}, false)
-		_ = s.StartTunnel(-1)
+		s.StartTunnelReads(-1)
+		_ = s.StartTunnelWrites(-1)
 		for last := false; !last; {
 			piece, end, err := s.ReadBody()
 			if err != nil {
@@ -180,7 +181,8 @@ func (r *rig) askH2(protocol string) *tunnelClient {
 		c.body = take()
 		return c
 	}
-	st.StartTunnel(patience)
+	st.StartTunnelReads(patience)
+	st.StartTunnelWrites(patience)
 	c.send = func(s string) error { return errors.Join(st.WriteBody([]byte(s), false), st.Flush()) }
 	c.read = func(n int) string {
 		for got.Len() < n && more() {

@@ -43,8 +43,9 @@ type downstream interface {
 	CloseAfter()
 	Abort()
 	ClientGone() bool
-	StartTunnel(idle time.Duration) error // ReadBody and WriteBody go on with raw bytes
-	Kill()                                // makes all that fail; from any goroutine
+	StartTunnelReads(idle time.Duration)        // ReadBody goes on with raw bytes, behind the body
+	StartTunnelWrites(idle time.Duration) error // WriteBody does, behind the head
+	Kill()                                      // makes all that fail; from any goroutine
 }
 
 // upstreamStream is one request to a peer.

@@ -16,6 +16,12 @@ import (
 // tunnel passes on the head that switches protocols and then relays bytes in
 // both directions until both have ended, or nothing has moved for too long.
 // Body filters see what passes.
+//
+// A peer may switch before it has the whole request, as RFC 9110 section 7.8
+// lets it send 101 and go on reading. What is left of the body belongs before
+// the switched bytes, so that direction waits for it. There is such a body only
+// between two sides of HTTP/1: a CONNECT has none (see checkConnect), extended
+// or not (RFC 8441 section 4), and makeUpgrade makes none of a request that has.
 func (x *exchange) tunnel() error {
 	if err := x.makeSwitch(); err != nil {
 		return err
@@ -24,26 +30,23 @@ func (x *exchange) tunnel() error {
 		return err
 	}
 	x.hasResponse = true
-	// What is left of the request body belongs before the switched bytes.
-	if err := x.finishUpload(); err != nil {
-		return err
-	}
-	if err := x.down.WriteHead(&x.res, false); err != nil {
+	if err := x.writeSwitch(); err != nil {
 		return err
 	}
 	x.tunneling = true
 	t := &tunnel{x: x, idle: x.proxy.cfg.TunnelIdleTimeout}
-	t.last.Store(netio.Now().UnixNano())
-	if err := x.down.StartTunnel(t.idle); err != nil {
+	if err := x.down.StartTunnelWrites(t.idle); err != nil {
 		return err
 	}
-	x.up.StartTunnel(t.idle)
+	x.up.StartTunnelReads(t.idle)
+	t.uploading.Store(x.uploading != nil)
+	t.moved()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		t.end(x.guard(func() error { return t.copy(x.up, x.down, x.phases.requestBodyFilter) }))
+		t.end(x.guard(t.copyUp))
 	}()
-	t.end(x.guard(func() error { return t.copy(x.down, x.up, x.tunnelDownFilter()) }))
+	t.end(x.explain(x.guard(t.copyDown)))
 	<-done
 	switch {
 	case t.err == nil, t.err == errTunnelIdle:
@@ -55,18 +58,15 @@ func (x *exchange) tunnel() error {
 	return t.err
 }
 
-// finishUpload waits for the rest of the request body to be sent.
-func (x *exchange) finishUpload() error {
-	u := x.uploading
-	if u == nil {
-		return nil
+// writeSwitch sends the head. A client that still waits for 100 (Continue) gets
+// that first, which its peer should have sent (RFC 9110 section 7.8).
+func (x *exchange) writeSwitch() error {
+	if x.uploading != nil {
+		if err := x.down.WriteContinue(); err != nil {
+			return err
+		}
 	}
-	<-u.done
-	x.uploading = nil
-	if f := u.failed.Load(); f != nil {
-		return f.err
-	}
-	return nil
+	return x.down.WriteHead(&x.res, false)
 }
 
 // tunnelDownFilter returns the filter for bytes from the peer, nil if there is
@@ -78,6 +78,19 @@ func (x *exchange) tunnelDownFilter() bodyFilter {
 	return func(_ *Session, piece []byte, last bool) ([]byte, error) { return x.filterBody(piece, last) }
 }
 
+// finishUpload waits for the rest of the request body to be sent.
+func (x *exchange) finishUpload() error {
+	u := x.uploading
+	if u == nil {
+		return nil
+	}
+	<-u.done
+	if f := u.failed.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
 // errTunnelIdle ends a tunnel on which nothing moves.
 var errTunnelIdle = errors.New("tunnel idle")
 
@@ -86,6 +99,8 @@ type tunnel struct {
 	x    *exchange
 	idle time.Duration // zero and negative mean no limit
 	last atomic.Int64  // when something last moved, in Unix nanoseconds
+
+	uploading atomic.Bool // the direction to the peer has not begun: see tunnel.copyUp
 
 	failed sync.Once
 	err    error       // the first failure; set by failed
@@ -102,6 +117,26 @@ func (t *tunnel) end(err error) {
 		t.x.down.Kill()
 	}
 }
+
+// copyUp is the direction to the peer. It waits for the request body, with the
+// limits and timeouts of that.
+func (t *tunnel) copyUp() error {
+	x := t.x
+	if err := x.finishUpload(); err != nil {
+		return err
+	}
+	t.moved()
+	t.uploading.Store(false)
+	x.down.StartTunnelReads(t.idle)
+	x.up.StartTunnelWrites(t.idle)
+	return t.copy(x.up, x.down, x.phases.requestBodyFilter)
+}
+
+// copyDown is the direction to the client.
+func (t *tunnel) copyDown() error { return t.copy(t.x.down, t.x.up, t.x.tunnelDownFilter()) }
+
+// moved notes that the tunnel is in use.
+func (t *tunnel) moved() { t.last.Store(netio.Now().UnixNano()) }
 
 // tunnelEnd is one end of a tunnel.
 type tunnelEnd interface {
@@ -121,7 +156,7 @@ func (t *tunnel) copy(dst, src tunnelEnd, filter bodyFilter) error {
 			}
 			return err
 		}
-		t.last.Store(netio.Now().UnixNano())
+		t.moved()
 		if filter != nil {
 			if piece, err = filter(&t.x.session, piece, last); err != nil {
 				return hookError("body filter", err)
@@ -140,10 +175,13 @@ func (t *tunnel) copy(dst, src tunnelEnd, filter bodyFilter) error {
 }
 
 // goesOn reports whether a read that failed may be tried again: it took too
-// long, but the other direction has moved meanwhile.
+// long, but the other direction has moved meanwhile, or is still to begin.
 func (t *tunnel) goesOn(err error) bool {
 	if !errors.Is(err, proxyerr.ReadTimeout) || t.ending.Load() || t.x.conn.killed.Load() {
 		return false
+	}
+	if t.uploading.Load() {
+		return t.x.uploading.failed.Load() == nil // otherwise that has ended the wait
 	}
 	quiet := netio.Now().Sub(time.Unix(0, t.last.Load()))
 	if t.idle > 0 && quiet < t.idle*63/64 {

@@ -50,10 +50,13 @@ type Stream interface {
 	Trailers() *header.Fields
 	BodyReceived() int64
 
-	// StartTunnel turns the stream into one of raw bytes, after the response that
-	// switches protocols: ReadBody and WriteBody go on with them. Each wait
-	// takes at most idle; zero and negative mean no bound.
-	StartTunnel(idle time.Duration)
+	// StartTunnelReads makes ReadBody go on with raw bytes, after the response
+	// that switches protocols. Each wait takes at most idle; zero and negative
+	// mean no bound. The request may still be on its way.
+	StartTunnelReads(idle time.Duration)
+	// StartTunnelWrites is the same for WriteBody, once the whole request has
+	// been written.
+	StartTunnelWrites(idle time.Duration)
 
 	// Kill makes everything on the stream fail. It may be called from any
 	// goroutine.

@@ -65,7 +65,8 @@ func (c *Client) openStreamOnce() error {
 	if err != nil {
 		return err
 	}
-	s.StartTunnel(patience)
+	s.StartTunnelReads(patience)
+	s.StartTunnelWrites(patience)
 	return nil
 }
 

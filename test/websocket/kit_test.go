@@ -203,7 +203,8 @@ func (s *server) serveH2(nc net.Conn) {
 			return
 		}
 		res.Fields.Set("Sec-WebSocket-Protocol", "chat")
-		if st.WriteHead(&res, false) != nil || st.StartTunnel(-1) != nil || st.WriteBody([]byte(s.greeting), false) != nil {
+		st.StartTunnelReads(-1)
+		if st.WriteHead(&res, false) != nil || st.StartTunnelWrites(-1) != nil || st.WriteBody([]byte(s.greeting), false) != nil {
 			return
 		}
 		s.serve(&h2End{h2Stream: st})
@@ -339,7 +340,8 @@ func (r *rig) openH2(early string) (end, error) {
 	if res.Fields.Has("Sec-WebSocket-Accept") || res.Fields.Has("Upgrade") || res.Fields.Get("Sec-WebSocket-Protocol") != "chat" {
 		return nil, fmt.Errorf("200 with %v", res.Fields.String())
 	}
-	st.StartTunnel(2 * patience)
+	st.StartTunnelReads(2 * patience)
+	st.StartTunnelWrites(2 * patience)
 	return e, nil
 }
 
