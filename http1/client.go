@@ -361,32 +361,6 @@ func (c *ClientConn) BodyReceived() int64 { return c.body.received }
 // called from any goroutine.
 func (c *ClientConn) Kill() { c.io.Kill() }
 
-// Tunnel takes the connection over for raw bytes, after 101 or the successful
-// answer to a CONNECT. early is what the origin has already sent behind its
-// head; it is valid until the first read from the connection.
-func (c *ClientConn) Tunnel() (conn *netio.Conn, early []byte) {
-	c.io.ArmRead(time.Time{})
-	early = c.in.unread()
-	c.in.skip(len(early))
-	return c.io, early
-}
-
-// StartTunnelReads makes ReadBody go on with raw bytes, after 101 or the
-// successful answer to a CONNECT. Each wait takes at most idle; zero and
-// negative mean no bound. Another goroutine may still be writing the request.
-func (c *ClientConn) StartTunnelReads(idle time.Duration) {
-	c.body.start(bodyUntilClose, 0)
-	c.body.timeout = idle
-}
-
-// StartTunnelWrites is the same for WriteBody, once the request has been
-// written to its end. The last piece ends our direction.
-func (c *ClientConn) StartTunnelWrites(idle time.Duration) {
-	c.out.start(bodyUntilClose, -1)
-	c.out.timeout = idle
-	c.out.tunnel = true
-}
-
 // Reusable reports whether another request may be sent on the connection: the
 // request was sent in full, the response read to its end with nothing behind
 // it, and neither side asked to close (RFC 9112 section 9.3).

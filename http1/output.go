@@ -114,7 +114,7 @@ func (o *output) body(piece []byte, last bool) error {
 	}
 	o.done = last
 	o.bodySent += int64(len(piece))
-	if len(piece) > o.space() {
+	if len(piece) > o.space() || o.tunnel && len(piece) > 0 {
 		if err := o.write(piece, nil); err != nil {
 			return err
 		}

@@ -347,45 +347,6 @@ func (s *ServerStream) Abort() { s.aborted = true }
 // It never waits and may be called from any goroutine.
 func (s *ServerStream) ClientGone() bool { return s.conn.io.PeerGone() }
 
-// Tunnel takes the connection over for raw bytes, after a 101 response or the
-// successful answer to a CONNECT. early is what the client has already sent
-// behind its request; it is valid until the first read from the connection.
-// The connection is closed when the handler returns.
-func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
-	if err := s.Flush(); err != nil {
-		return nil, nil, err
-	}
-	s.tunneled = true
-	s.conn.io.SetWritePace(netio.Pace{})
-	s.conn.io.ArmRead(time.Time{})
-	early = s.conn.in.unread()
-	s.conn.in.skip(len(early))
-	return s.conn.io, early, nil
-}
-
-// StartTunnelWrites makes WriteBody go on with raw bytes, after 101 or the
-// successful answer to a CONNECT has been written; the last piece ends our
-// direction. Each wait takes at most idle; zero and negative mean no bound. The
-// connection is closed when the handler returns. Another goroutine may still be
-// reading the body.
-func (s *ServerStream) StartTunnelWrites(idle time.Duration) error {
-	s.tunneled = true
-	s.conn.io.SetWritePace(netio.Pace{})
-	err := s.Flush()
-	s.out.start(bodyUntilClose, -1)
-	s.out.timeout = idle
-	s.out.tunnel = true
-	return err
-}
-
-// StartTunnelReads is the same for ReadBody, once the body has been read to its
-// end.
-func (s *ServerStream) StartTunnelReads(idle time.Duration) {
-	s.body.lenient.Store(true)
-	s.body.start(bodyUntilClose, 0)
-	s.body.timeout = idle
-}
-
 // Kill makes all reads and writes of the stream fail. It may be called from
 // any goroutine.
 func (s *ServerStream) Kill() { s.conn.io.Kill() }

@@ -148,27 +148,46 @@ type tunnelEnd interface {
 // copy moves bytes from src to dst until src ends, and then ends that
 // direction of dst.
 func (t *tunnel) copy(dst, src tunnelEnd, filter bodyFilter) error {
+	var failed error // not to read
+	pass := func(piece []byte, last bool) error {
+		failed = t.pass(dst, piece, last, filter)
+		return failed
+	}
+	for {
+		if err := readTunnel(src, pass); err == nil || failed != nil || !t.goesOn(err) {
+			return err
+		}
+	}
+}
+
+// pass writes a piece to dst.
+func (t *tunnel) pass(dst tunnelEnd, piece []byte, last bool, filter bodyFilter) (err error) {
+	t.moved()
+	if filter != nil {
+		if piece, err = filter(&t.x.session, piece, last); err != nil {
+			return hookError("body filter", err)
+		}
+	}
+	if err := dst.WriteBody(piece, last); err != nil || last {
+		return err
+	}
+	return dst.Flush()
+}
+
+// readTunnel passes the pieces from src to f until the last one, or an error.
+// The streams of HTTP/1 do that with fewer system calls.
+func readTunnel(src tunnelEnd, f func(piece []byte, last bool) error) error {
+	if r, ok := src.(interface {
+		ReadTunnel(func(piece []byte, last bool) error) error
+	}); ok {
+		return r.ReadTunnel(f)
+	}
 	for {
 		piece, last, err := src.ReadBody()
-		if err != nil {
-			if t.goesOn(err) {
-				continue
-			}
-			return err
+		if err == nil {
+			err = f(piece, last)
 		}
-		t.moved()
-		if filter != nil {
-			if piece, err = filter(&t.x.session, piece, last); err != nil {
-				return hookError("body filter", err)
-			}
-		}
-		if err := dst.WriteBody(piece, last); err != nil {
-			return err
-		}
-		if last {
-			return nil
-		}
-		if err := dst.Flush(); err != nil {
+		if err != nil || last {
 			return err
 		}
 	}

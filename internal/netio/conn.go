@@ -33,6 +33,7 @@ type Conn struct {
 	step   func(uintptr) bool // c.loopStep, bound once
 
 	more    bool  // Recv may have left something behind
+	ends    ends  // whether that may be the end
 	lateErr error // what came together with data; Recv returns it next
 
 	idle     IdleState
@@ -113,10 +114,13 @@ func (c *Conn) Loop(f func() (done bool)) error {
 	}
 	c.loop = f
 	c.setInLoop(true)
-	err := c.raw.Read(c.step)
+	defer c.leaveLoop() // f may panic
+	return c.raw.Read(c.step)
+}
+
+func (c *Conn) leaveLoop() {
 	c.setInLoop(false)
 	c.loop = nil
-	return err
 }
 
 func (c *Conn) setInLoop(in bool) {
@@ -158,8 +162,7 @@ func (c *Conn) Recv(p []byte) (n int, err error) {
 	case c.tls != nil:
 		n, err = c.recvTLS(p)
 	case c.inLoop:
-		n, err = recv(c.fd, p)
-		c.more = n == len(p)
+		n, c.more, err = recvMore(c.fd, p, c.ends)
 	default:
 		n, err = c.nc.Read(p)
 		c.more = n == len(p)
@@ -187,8 +190,46 @@ func (c *Conn) recvTLS(p []byte) (int, error) {
 
 // More reports whether the last Recv may have left something behind that has
 // arrived. If it is false, a caller in Loop that has a whole message may wait
-// without another Recv.
+// without another Recv. The end of the stream counts only after ShowEnd.
 func (c *Conn) More() bool { return c.more }
+
+// ShowEnd makes More tell of the end of the stream as it does of bytes, so that
+// a caller in Loop may wait whenever it is false. Where the system does not
+// tell, More is true from now on until Recv returns ErrAgain. A reset may still
+// not show.
+func (c *Conn) ShowEnd() {
+	if c.raw == nil || c.ends != endsHidden {
+		return
+	}
+	c.ends = endsUnknown
+	c.raw.Control(func(fd uintptr) {
+		if showEnd(fd) {
+			c.ends = endsShown
+		}
+	})
+	if c.tls != nil {
+		c.tls.ends = c.ends
+	}
+}
+
+// ends is what recvMore knows of the end of the stream behind the bytes that it
+// returns.
+type ends uint8
+
+const (
+	endsHidden  ends = iota // it has not been asked
+	endsShown               // the system tells
+	endsUnknown             // the system does not
+)
+
+// recvMore is recv, and reports whether there may be more to receive.
+func recvMore(fd uintptr, p []byte, ends ends) (n int, more bool, err error) {
+	if ends == endsShown {
+		return recvShown(fd, p)
+	}
+	n, err = recv(fd, p)
+	return n, n == len(p) || ends == endsUnknown && err != ErrAgain, err
+}
 
 // ArmRead sets the read deadline to t, or clears it if t is zero.
 func (c *Conn) ArmRead(t time.Time) {

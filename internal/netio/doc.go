@@ -15,7 +15,8 @@
 // edge that may already have come. There is one thing to know: if data and
 // the end of the stream arrived as one edge, no further edge comes. So a
 // caller must go on with Recv until ErrAgain unless what it has is a whole
-// message, and must look again some time later (see http1's idle check).
+// message, and must look again some time later (see http1's idle check). A
+// caller that knows no messages asks for the end to show ([Conn.ShowEnd]).
 //
 // f holds the descriptor's read lock. From inside it, Close would wait for
 // itself, and another Loop or a blocking Recv for ever; writes are fine.

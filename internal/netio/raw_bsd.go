@@ -6,6 +6,7 @@
 package netio
 
 import (
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -72,3 +73,8 @@ func peek(fd uintptr) IdleState {
 
 // ended is false: an end behind unread data does not show here.
 func ended(uintptr, int) bool { return false }
+
+// showEnd is false: an end behind data does not show when that is received.
+func showEnd(uintptr) bool { return false }
+
+func recvShown(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }

@@ -37,6 +37,42 @@ func recv(fd uintptr, p []byte) (int, error) {
 	}
 }
 
+// showEnd makes recvShown work on fd. Only TCP can.
+func showEnd(fd uintptr) bool {
+	return unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_INQ, 1) == nil
+}
+
+// inqMessage is the control message that says how much is left to receive. It is
+// 1 if that is the end of the stream.
+type inqMessage struct {
+	unix.Cmsghdr
+	left int32
+	_    int32
+}
+
+// recvShown is recv, and reports whether bytes or the end are left behind.
+func recvShown(fd uintptr, p []byte) (n int, more bool, err error) {
+	vec := unix.Iovec{Base: unsafe.SliceData(p)}
+	vec.SetLen(len(p))
+	for {
+		var inq inqMessage
+		msg := unix.Msghdr{Iov: &vec, Control: (*byte)(unsafe.Pointer(&inq))}
+		msg.SetIovlen(1)
+		msg.SetControllen(int(unsafe.Sizeof(inq)))
+		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), unix.MSG_DONTWAIT)
+		switch {
+		case errno == 0 && n > 0:
+			return int(n), msg.Controllen == 0 || inq.left != 0, nil
+		case errno == 0:
+			return 0, true, io.EOF
+		case errno == syscall.EAGAIN:
+			return 0, false, ErrAgain
+		case errno != syscall.EINTR:
+			return 0, true, os.NewSyscallError("recv", errno)
+		}
+	}
+}
+
 // rawWrite is the number of bytes up to which a write is made raw. The system
 // copies them, and on the loopback device receives them too, before it
 // returns.

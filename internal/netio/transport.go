@@ -25,7 +25,8 @@ type Transport struct {
 	fd     uintptr // valid while inLoop
 
 	records recordCounter
-	full    bool // the last read took all it had room for: there may be more
+	full    bool // the last read may have left something behind
+	ends    ends // whether that may be the end
 
 	owner *Conn // told of waits to write more; nil while there is none
 
@@ -70,11 +71,11 @@ func (wouldWait) Temporary() bool { return true }
 func (t *Transport) Read(p []byte) (n int, err error) {
 	if !t.inLoop {
 		n, err = t.Conn.Read(p)
-	} else if n, err = recv(t.fd, p); err == ErrAgain {
+		t.full = n == len(p)
+	} else if n, t.full, err = recvMore(t.fd, p, t.ends); err == ErrAgain {
 		return 0, errWouldWait
 	}
 	t.records.add(p[:n])
-	t.full = n == len(p)
 	return n, err
 }
 
