@@ -98,16 +98,16 @@ func skipIfNoSplice(t *testing.T) {
 		"lengths differ":   func() { down.out.start(bodyFixed, minSplice+1) },
 		"chunked upstream": func() { up.body.start(bodyChunked, -1) },
 		"chunked to us":    func() { down.out.start(bodyChunked, -1) },
-		"not TCP":          func() { up.io = NewClientConn(&scriptConn{}).io },
+		"not TCP":          func() { up.in.conn = NewClientConn(&scriptConn{}).io },
 		"buffered":         func() { up.in.r, up.in.w = 0, 1 },
 	} {
 		up.body.start(bodyFixed, minSplice)
 		down.out.start(bodyFixed, minSplice)
-		old, in := up.io, up.in
+		in := up.in
 		if change(); CanSplice(down, up) {
 			t.Errorf("%s: CanSplice = true, want false", name)
 		}
-		up.io, up.in = old, in
+		up.in = in
 	}
 }
 

@@ -59,13 +59,22 @@ var (
 // spliceBody moves the rest of the response body inside the kernel if both
 // sides can. done is false, and nothing has happened, if they cannot.
 func spliceBody(down downstream, up upstreamStream) (done bool, err error) {
+	d, u := bothHTTP1(down, up)
+	if u == nil || !http1.CanSplice(d, u) {
+		return false, nil
+	}
+	return true, http1.Splice(d, u)
+}
+
+// bothHTTP1 returns the streams themselves if both speak HTTP/1, otherwise nil.
+func bothHTTP1(down downstream, up upstreamStream) (*http1.ServerStream, *http1.ClientConn) {
 	d, ok := down.(*http1.ServerStream)
 	if !ok {
-		return false, nil
+		return nil, nil
 	}
 	u, ok := up.(*upstream.Conn)
-	if !ok || !http1.CanSplice(d, u.ClientConn) {
-		return false, nil
+	if !ok {
+		return nil, nil
 	}
-	return true, http1.Splice(d, u.ClientConn)
+	return d, u.ClientConn
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/header"
+	"github.com/belay-proxy/belay/http1"
 	"github.com/belay-proxy/belay/internal/bytebuf"
 	"github.com/belay-proxy/belay/proxyerr"
 )
@@ -138,6 +139,9 @@ func (u *upload) run() error {
 		}
 	}
 	for {
+		if done, err := u.splice(); done || err != nil {
+			return err
+		}
 		piece, last, err := x.down.ReadBody()
 		if err != nil {
 			return err
@@ -153,6 +157,21 @@ func (u *upload) run() error {
 			}
 		}
 	}
+}
+
+// splice moves the rest of the body inside the kernel if both sides can and no
+// attempt is going to send it again. done is false, and nothing has happened, if
+// they cannot.
+func (u *upload) splice() (done bool, err error) {
+	x := u.x
+	if !x.replay.lost || x.phases.requestBodyFilter != nil {
+		return false, nil
+	}
+	d, c := bothHTTP1(x.down, x.up)
+	if c == nil || !http1.CanSpliceRequest(c, d) {
+		return false, nil
+	}
+	return true, http1.SpliceRequest(c, d, func() { u.lastPiece.Store(true) })
 }
 
 // lastPieceGrace is how long an upload may take to end when the response has

@@ -234,6 +234,7 @@ func TestPeerDiesInUpload(t *testing.T) {
 func TestClientFailsInUpload(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	const fixed, open = "Content-Length: 10\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"
+	large := "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 300_000)
 	tests := []struct {
 		name   string
 		raw    string // after the first fields
@@ -249,6 +250,9 @@ func TestClientFailsInUpload(t *testing.T) {
 		{name: "bad first chunk", raw: open + "-1\r\n", status: 400, kind: proxyerr.BadMessage},
 		{name: "too many trailers", raw: open + "0\r\nA: " + strings.Repeat("a", 20<<10) + "\r\n\r\n", status: 400, kind: proxyerr.BadMessage},
 		{name: "stalls", raw: fixed + "abc", status: 408, kind: proxyerr.ReadTimeout},
+		{name: "closes a large one", raw: large, end: func(c *proxytest.Conn) { _ = c.Close() }, kind: proxyerr.ConnClosed},
+		{name: "resets a large one", raw: large, end: (*proxytest.Conn).Reset, kind: proxyerr.ConnClosed},
+		{name: "stalls in a large one", raw: large, status: 408, kind: proxyerr.ReadTimeout},
 	}
 	proxytest.Run(t, func(t *testing.T, m proxytest.Mode) {
 		for _, tt := range tests {

@@ -25,23 +25,27 @@ const pipeSize = 1 << 20
 
 // Splice moves what src has, at most n bytes, to dst without copying it
 // through the program. If src has nothing it waits until the armed read
-// deadline. Each wait for dst to take more is bounded by timeout; zero and
-// negative mean no bound. src must not be inside Loop.
+// deadline. taken, if not nil, is called with the number of bytes that src has
+// given, before dst gets them. Each wait for dst to take more is bounded by
+// timeout; zero and negative mean no bound. src must not be inside Loop.
 //
 // It returns the number of bytes that dst has taken, and io.EOF at the end of
 // src. An error of dst is a *SpliceWriteError; then bytes that src has
 // delivered may be lost.
-func Splice(dst, src *Conn, n int64, timeout time.Duration) (moved int64, err error) {
+func Splice(dst, src *Conn, n int64, taken func(n int), timeout time.Duration) (moved int64, err error) {
 	p := takePipe()
 	if p == nil {
-		return copyPiece(dst, src, n, timeout) // no descriptor left
+		return copyPiece(dst, src, n, taken, timeout) // no descriptor left
 	}
 	err = src.spliceIn(p, int(min(n, pipeSize)))
 	if err == syscall.EINVAL || err == syscall.ENOSYS {
 		p.give()
-		return copyPiece(dst, src, n, timeout)
+		return copyPiece(dst, src, n, taken, timeout)
 	}
 	if err == nil {
+		if taken != nil {
+			taken(p.held)
+		}
 		moved, err = dst.spliceOut(p, timeout)
 	}
 	p.give()
@@ -111,12 +115,15 @@ func splice(from, to, n int) (int, error) {
 }
 
 // copyPiece is Splice through a buffer.
-func copyPiece(dst, src *Conn, n int64, timeout time.Duration) (moved int64, err error) {
+func copyPiece(dst, src *Conn, n int64, taken func(n int), timeout time.Duration) (moved int64, err error) {
 	buf := bytebuf.Get(bytebuf.Large)
 	defer buf.Release()
 	k, err := src.nc.Read(buf.B[:min(n, int64(cap(buf.B)))])
 	if err != nil {
 		return 0, err
+	}
+	if taken != nil {
+		taken(k)
 	}
 	k, err = dst.Write(buf.B[:k], nil, nil, timeout)
 	if err != nil {

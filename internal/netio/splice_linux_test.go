@@ -34,7 +34,7 @@ func newChain(t *testing.T) chain {
 func (ch chain) splice(n int64, timeout time.Duration) (moved int64, err error) {
 	for moved < n && err == nil {
 		var k int64
-		k, err = Splice(ch.dst, ch.src, n-moved, timeout)
+		k, err = Splice(ch.dst, ch.src, n-moved, nil, timeout)
 		moved += k
 	}
 	return moved, err
@@ -86,7 +86,7 @@ func TestSplice(t *testing.T) {
 				return
 			}
 			for left := int64(len(data)); left > 0; {
-				n, err := copyPiece(ch.dst, ch.src, left, patience)
+				n, err := copyPiece(ch.dst, ch.src, left, nil, patience)
 				if left -= n; err != nil {
 					result <- err
 					return

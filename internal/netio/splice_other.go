@@ -13,6 +13,6 @@ import (
 const haveSplice = false
 
 // Splice does not work here, and CanSplice is false.
-func Splice(dst, src *Conn, n int64, timeout time.Duration) (moved int64, err error) {
+func Splice(dst, src *Conn, n int64, taken func(n int), timeout time.Duration) (moved int64, err error) {
 	return 0, errors.ErrUnsupported
 }
