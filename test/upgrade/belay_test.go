@@ -129,7 +129,8 @@ func (b *belay) must(err error) {
 // fault, "" for not at all.
 func (b *belay) command(fault string, more ...string) *exec.Cmd {
 	cmd := exec.Command(b.binary, append(b.args, more...)...)
-	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info,upgrade=debug")
+	cmd.Env = append(os.Environ(), programEnv+"=1", faultEnv+"="+fault, "XDG_RUNTIME_DIR=", "BELAY_LOG=info,upgrade=debug",
+		"GORACE=atexit_sleep_ms=0") // the race detector would hold up the end of the process
 	return cmd
 }
 

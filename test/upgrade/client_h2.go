@@ -30,9 +30,9 @@ func (c *Client) HTTP2(ctx context.Context, streams int) {
 	client := &http.Client{Transport: transport, Timeout: patience}
 	var all sync.WaitGroup
 	for n := range streams {
+		one := NewClient(1000*n+c.rand.IntN(1000), c.Addr, c.Tally) // for its random numbers
+		one.name = c.name
 		all.Go(func() {
-			one := NewClient(1000*n+c.rand.IntN(1000), c.Addr, c.Tally) // for its random numbers
-			one.name = c.name
 			for ctx.Err() == nil {
 				one.attempt(true, func() error { return one.getH2(client) })
 				sleep(ctx, min(one.Pause(), 20*time.Millisecond))
