@@ -251,11 +251,14 @@ func TestTexts(t *testing.T) {
 			t.Errorf("Text = %q, want %q at its end", text, tt.want)
 		}
 	}
+	if text, want := (Status{Program: "p", PID: 7, Phase: "running", Uptime: 75}).Text(), "p: process 7, running for 1m15s\n"; !strings.HasPrefix(text, want) {
+		t.Errorf("Text = %q, want %q", text, want)
+	}
 	st := Status{
 		Program: "p", PID: 7, Phase: "draining", Error: "sick", Uptime: 3.14, ConfFile: "/c", Drain: &Drain{Connections: 2},
 		Listeners: []Listener{{Service: "s", Network: "tcp", Addr: "a:1", Connections: 2}},
 	}
-	for _, want := range []string{"p: process 7, draining, not healthy: sick for 3.1s\n", `tcp a:1, service "s": 2 connections`, "/c\n", "draining: 2"} {
+	for _, want := range []string{"p: process 7, draining, not healthy: sick, started 3.1s ago\n", `tcp a:1, service "s": 2 connections`, "/c\n", "draining: 2"} {
 		if text := st.Text(); !strings.Contains(text, want) {
 			t.Errorf("Text = %q, want %q", text, want)
 		}

@@ -88,7 +88,7 @@ func Find(ctx context.Context, t Target) (*Client, Status, error) {
 	case len(found) == 1:
 		return found[0].client, found[0].status, nil
 	case len(found) > 1:
-		return nil, Status{}, fmt.Errorf("several are running: processes %s; say which one is meant", pids(found))
+		return nil, Status{}, fmt.Errorf("several are running: processes %s; say which one is meant with --pid", pids(found))
 	case err != nil:
 		return nil, Status{}, err
 	case t.PIDFile != "" && gonePID(t.PID):

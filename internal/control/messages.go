@@ -143,11 +143,7 @@ func (f *Failure) Error() string { return strings.Join(f.Problems, "\n") }
 // Text writes s for people.
 func (s Status) Text() string {
 	var b strings.Builder
-	state := s.Phase
-	if s.Error != "" {
-		state += ", not healthy: " + s.Error
-	}
-	fmt.Fprintf(&b, "%s: process %d, %s for %v\n", s.Program, s.PID, state, uptime(s.Uptime))
+	fmt.Fprintf(&b, "%s: process %d, %s\n", s.Program, s.PID, s.state())
 	fmt.Fprintf(&b, "  version      %s\n", s.Version)
 	for _, l := range s.Listeners {
 		fmt.Fprintf(&b, "  listener     %s %s, service %q: %s\n", l.Network, l.Addr, l.Service, count(l.Connections, "connection"))
@@ -164,6 +160,19 @@ func (s Status) Text() string {
 		fmt.Fprintf(&b, "  %v\n", *s.Drain)
 	}
 	return b.String()
+}
+
+// state returns, for example, "running for 3.1s", or "draining, started 3.1s
+// ago": how long a process has been in another state than that is not known.
+func (s Status) state() string {
+	if s.Phase == "running" && s.Error == "" {
+		return fmt.Sprintf("running for %v", uptime(s.Uptime))
+	}
+	state := s.Phase
+	if s.Error != "" {
+		state += ", not healthy: " + s.Error
+	}
+	return fmt.Sprintf("%s, started %v ago", state, uptime(s.Uptime))
 }
 
 // uptime returns seconds as a duration that is easy to read.
