@@ -340,6 +340,39 @@ func (h stuck) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// A lagging is a ConnHandler that is told twice to end, and takes a moment.
+type lagging struct{ signals chan os.Signal }
+
+func (lagging) ServeConn(net.Conn) {}
+
+func (h lagging) Shutdown(context.Context) error {
+	h.signals <- syscall.SIGINT
+	time.Sleep(time.Millisecond)
+	return nil
+}
+
+// TestInterruptTwice checks that it is no failure if what is about to end has
+// not ended when the second signal comes, right after the first.
+func TestInterruptTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal)
+		s := newServer(t, Config{Signals: signals})
+		s.add(&Service{name: "lagging", handler: lagging{signals}}, nil) // without socket, for the fake clock
+		s.Background("bg", RunFunc(func(ctx context.Context) error {
+			<-ctx.Done()
+			time.Sleep(time.Millisecond)
+			return nil
+		}))
+		result := make(chan error)
+		go func() { result <- s.Run(t.Context()) }()
+		<-s.Ready()
+		signals <- syscall.SIGINT
+		if err := <-result; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
 // TestBounds checks how long a shutdown takes at most.
 func TestBounds(t *testing.T) {
 	sec := time.Second
@@ -364,9 +397,9 @@ func TestBounds(t *testing.T) {
 		{"deaf service, bound set", config.Config{GracefulShutdownTimeout: sec}, newEcho(), deaf, signals(syscall.SIGTERM), sec, "bg"},
 		{"deaf service, no bound", config.Config{GracefulShutdownTimeout: -1}, newEcho(), deaf, signals(syscall.SIGTERM), time.Hour, ""},
 		{"deaf handler", config.Config{}, stuck{deaf: true}, idle, signals(syscall.SIGINT), 5 * sec, "still being served"},
-		{"both, fast", config.Config{}, stuck{}, deaf, signals(syscall.SIGINT, syscall.SIGINT), sec, "bg"},
+		{"both, fast", config.Config{}, stuck{}, deaf, signals(syscall.SIGINT, syscall.SIGINT), sec + lastMoment, "bg"},
 		{"third signal", config.Config{GracefulShutdownTimeout: -1}, stuck{deaf: true}, deaf,
-			signals(syscall.SIGTERM, syscall.SIGTERM, syscall.SIGTERM), 2 * sec, "bg"},
+			signals(syscall.SIGTERM, syscall.SIGTERM, syscall.SIGTERM), 2*sec + 2*lastMoment, "bg"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

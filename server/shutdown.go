@@ -18,6 +18,10 @@ import (
 // shutdown has come.
 const progressEvery = 5 * time.Second
 
+// lastMoment is what the order to wait for nothing leaves to that which is about
+// to end already, so that it is no failure.
+const lastMoment = 100 * time.Millisecond
+
 // shutdown ends all services: first the listeners, then their connections,
 // then what works in the background. It returns why the server did not start,
 // if it did not, and what could not be ended.
@@ -150,8 +154,9 @@ func (r *run) endBackground() error {
 }
 
 // await waits until done is closed, and logs progress now and then. Once
-// ctx has ended, it waits no longer than GracefulShutdownTimeout, nor after the
-// order to wait for nothing. It reports whether done is closed.
+// ctx has ended, it waits no longer than GracefulShutdownTimeout, and after the
+// order to wait for nothing no longer than lastMoment. It reports whether done is
+// closed.
 func (r *run) await(ctx context.Context, done <-chan struct{}, progress func() string) bool {
 	ticker := time.NewTicker(progressEvery)
 	defer ticker.Stop()
@@ -173,7 +178,7 @@ func (r *run) await(ctx context.Context, done <-chan struct{}, progress func() s
 				late = t.C
 			}
 		case <-left:
-			return false
+			left, late = nil, time.After(lastMoment)
 		case <-late:
 			return false
 		case <-ticker.C:
