@@ -72,6 +72,7 @@ func (h *host) becomeDaemon() error {
 	if err := h.openLog(); err != nil {
 		return err
 	}
+	h.hasLog = h.settings.ErrorLog != ""
 	if !h.waitsForDaemon() && h.settings.ErrorLog == "" {
 		if err := daemon.Silence(); err != nil { // nobody is there to look
 			return err

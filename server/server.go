@@ -101,6 +101,8 @@ type Server struct {
 
 	release func() // ends holdQuit
 
+	hasLog bool // of a daemon: its log is open; used by Run's goroutine only
+
 	connector *upstream.Connector
 
 	reloading sync.Mutex // held during a reload
@@ -328,7 +330,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return s.startDaemon(ctx)
 	}
 	err = s.runHere(ctx, child, services)
-	if child.Failed(err) && s.settings.ErrorLog == "" {
+	if child.Failed(err) && !s.hasLog {
 		return reportedError{err}
 	}
 	return err

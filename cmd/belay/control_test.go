@@ -386,6 +386,28 @@ func TestErrorIsPrintedOnce(t *testing.T) {
 	if n := strings.Count(out, "cannot assign requested address"); code != exitFailed || n != 1 {
 		t.Errorf("exit code %d, printed %d times why: %s", code, n, out)
 	}
+
+	// With a log it is in there, too, unless that cannot be opened.
+	log := filepath.Join(t.TempDir(), "log")
+	for conf, wantLog := range map[string]int{
+		"error_log: " + log: 1,
+		"error_log: " + log + "\npid_file: /nonexistent/pid": 0,
+		"error_log: /nonexistent/log":                        0,
+	} {
+		os.Remove(log)
+		file := filepath.Join(t.TempDir(), "conf.yaml")
+		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out := p.belay("proxy", "-d", "-c", file, "--listen", "192.0.2.1:1", "--to", origin)
+		if n := strings.Count(out, "belay: "); code != exitFailed || n != 1 {
+			t.Errorf("%s: exit code %d, printed %d times why: %s", conf, code, n, out)
+		}
+		written, err := os.ReadFile(log)
+		if n := strings.Count(string(written), "belay: "); n != wantLog || wantLog > 0 && err != nil {
+			t.Errorf("%s: %d times in the log (%v), want %d: %s", conf, n, err, wantLog, written)
+		}
+	}
 }
 
 // TestUpgradeOfProcess1 checks that a container is not left without the process
