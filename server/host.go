@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/belay-proxy/belay/internal/daemon"
@@ -95,7 +96,9 @@ func (h *host) occupy(r *run) error {
 	if err := h.pidFile.Chown(h.identity.UID, h.identity.GID); err != nil && os.Geteuid() == 0 {
 		return fmt.Errorf("server: %w", err)
 	}
-	if err := h.identity.Become(); err != nil {
+	if err := h.identity.Become(); errors.Is(err, syscall.EPERM) {
+		return fmt.Errorf("server: continue as another user: only root can do that: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("server: continue as another user: %w", err)
 	}
 	h.log.Info("rights given up", "uid", os.Getuid(), "gid", os.Getgid())

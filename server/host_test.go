@@ -524,8 +524,8 @@ func TestUserInForeground(t *testing.T) {
 	}
 	t.Parallel()
 	b := newBox(t)
-	if code, out := b.run("-c", b.conf("user: root\n")); code != 1 || !strings.Contains(out, "not permitted") {
-		t.Errorf("exit code %d, %q, want that it is not permitted", code, out)
+	if code, out := b.run("-c", b.conf("user: root\n")); code != 1 || !strings.Contains(out, "only root can") {
+		t.Errorf("exit code %d, %q, want that only root can do that", code, out)
 	}
 }
 

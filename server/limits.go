@@ -62,7 +62,7 @@ func (s *Server) checkFiles(services []*Service) error {
 		return nil
 	case conns+reservedFiles > limit:
 		return fmt.Errorf("server: the listeners allow %d connections, for which the process needs %d descriptors, but the hard limit is %d: "+
-			"raise it (ulimit -Hn, LimitNOFILE=) or lower MaxConns", conns, conns+reservedFiles, limit)
+			"raise it (ulimit -Hn, LimitNOFILE=) or lower how many they allow (MaxConns, --max-connections)", conns, conns+reservedFiles, limit)
 	case 2*conns+reservedFiles > limit:
 		s.log.Warn("with all connections that the listeners allow, a proxy may lack descriptors",
 			"connections", conns, "descriptors", limit)

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/belay-proxy/belay/internal/daemon"
 	"github.com/belay-proxy/belay/listener"
 )
 
-// test checks whether the server could start: the checks of the program, and
-// that all listeners can be bound. It starts nothing and leaves nothing bound.
+// test checks whether the server could start: the checks of the program, that
+// its user is known, and that all listeners can be bound and there can be as
+// many connections as they allow. It starts nothing and leaves nothing bound.
 // An address that another process listens on is not a problem: that will be
 // the server that is to be replaced.
 func (s *Server) test(ctx context.Context, services []*Service, err error) error {
@@ -23,6 +25,10 @@ func (s *Server) test(ctx context.Context, services []*Service, err error) error
 			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
 		}
 	}
+	if _, err := daemon.LookUp(s.settings.User, s.settings.Group); err != nil {
+		errs = append(errs, fmt.Errorf("server: %w", err))
+	}
+	errs = append(errs, s.checkFiles(services))
 	b := binds{s: s}
 	for _, v := range services {
 		for _, c := range v.configs {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -166,6 +167,15 @@ func TestSelfTest(t *testing.T) {
 		}, `service "b": listen on ` + free.Addr().String() + ": another listener"},
 		{"cannot bind", func(s *Server) { s.Listen("a", newEcho(), at("unix:/nonexistent/folder/s")) }, "no such file"},
 		{"no services", func(*Server) {}, "there are no services"},
+		{"too many connections", func(s *Server) {
+			c := at("127.0.0.1:0")
+			c.MaxConns = math.MaxInt32
+			s.Listen("a", newEcho(), c)
+		}, "the listeners allow 2147483647 connections"},
+		{"user", func(s *Server) {
+			s.settings.User = "nobody-of-this-name"
+			s.Listen("a", newEcho(), at("127.0.0.1:0"))
+		}, "unknown user nobody-of-this-name"},
 		{"own check", func(s *Server) {
 			s.Background("bg", RunFunc(func(context.Context) error { t.Error("started"); return nil }))
 			s.Check("certificates", func(context.Context) error { return errors.New("expired") })
