@@ -34,6 +34,19 @@ func (f *targetFlags) add(cmd *cobra.Command) {
 	fs.StringVar(&f.pidFile, "pid-file", "", "the process of this pid `file`")
 	fs.IntVar(&f.pid, "pid", 0, "the process with this `id`")
 	fs.StringVar(&f.name, "name", filepath.Base(os.Args[0]), "the only process of the program with this `name`")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return f.check(cmd) }
+}
+
+// check reports what is wrong with the flags.
+func (f *targetFlags) check(cmd *cobra.Command) error {
+	var errs []error
+	if cmd.Flags().Changed("pid") && f.pid <= 0 {
+		errs = append(errs, fmt.Errorf("--pid: is %d, want the id of a process", f.pid))
+	}
+	if f.name == "" || f.name != filepath.Base(f.name) {
+		errs = append(errs, fmt.Errorf("--name: is %q, want the name of a program, without a path", f.name))
+	}
+	return errors.Join(errs...)
 }
 
 // find returns the process that is meant, with its status.

@@ -41,6 +41,9 @@ The exit code is 1 if a request was lost.`,
 			if err := checkHTTP(addr); err != nil {
 				return flagError("http", err)
 			}
+			if duration < 0 {
+				return fmt.Errorf("--duration: is %v, want 0 or more", duration)
+			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			cfg := app.DemoConfig{Addr: addr, Duration: duration, Out: cmd.OutOrStdout(), Live: isTerminal(os.Stdout)}

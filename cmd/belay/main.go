@@ -120,8 +120,24 @@ one of them fails. "belay proxy" balances between backends of yours.`,
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newDemo(), newProxy(), newStatus(), newStop(), newReload(), newUpgrade(), newVersion())
 	return root
+}
+
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("there is no command %q", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag() // else it is left out
+			return failed(about.Help())
+		},
+	}
 }
 
 func newVersion() *cobra.Command {

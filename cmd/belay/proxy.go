@@ -69,7 +69,7 @@ A backend given by name is looked up for each connection that is made to it.`,
   belay proxy --listen unix:/run/belay.sock --to unix:/run/app.sock
   belay proxy --https :443 --cert example.com.crt --key example.com.key --to 127.0.0.1:3001
   belay proxy --h2c --to h2c://127.0.0.1:50051 --health-check=grpc`,
-		Args: noArgs,
+		Args: f.noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := f.config(cmd)
 			if err != nil {
@@ -110,6 +110,18 @@ A backend given by name is looked up for each connection that is made to it.`,
 	fs.StringVar(&f.cpuProfile, "cpu-profile", "", "write a CPU profile to this `file` until the end")
 	_ = fs.MarkHidden("cpu-profile") // exists; for those who develop belay, as bench/README.md says
 	return cmd
+}
+
+// noArgs refuses all arguments. It knows that of a flag whose value may be left
+// out, and so has to follow a "=".
+func (f *proxyFlags) noArgs(cmd *cobra.Command, args []string) error {
+	err := noArgs(cmd, args)
+	if err != nil && cmd.Flags().Changed("health-check") {
+		if _, parseErr := app.ParseHealthCheck(args[0]); parseErr == nil {
+			return fmt.Errorf("%w: did you mean --health-check=%s?", err, args[0])
+		}
+	}
+	return err
 }
 
 // config returns what the flags say, or what is wrong with them.
@@ -156,6 +168,10 @@ func (f *proxyFlags) config(cmd *cobra.Command) (app.ProxyConfig, error) {
 	if f.threads < 0 || f.threads > 4096 {
 		errs = append(errs, fmt.Errorf("--threads: is %d, want 0 to 4096", f.threads))
 	}
+	if cmd.Flags().Changed("conf") && f.options.ConfFile == "" {
+		errs = append(errs, errors.New("--conf: there is no file name"))
+	}
+	errs = append(errs, flagError("admin", app.CheckAdmin(f.admin)))
 	if cmd.Flags().Changed("log-level") {
 		errs = append(errs, flagError("log-level", setLogLevel(f.logLevel)))
 	}

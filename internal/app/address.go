@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/balancer"
+	"github.com/belay-proxy/belay/config"
 	"github.com/belay-proxy/belay/listener"
 	"github.com/belay-proxy/belay/upstream"
 )
@@ -133,22 +134,91 @@ func CheckListen(addr string) error {
 	return nil
 }
 
+// CheckAdmin reports what is wrong with an address for questions about health,
+// "unix:/path" or a loopback address and a port. Empty means none.
+func CheckAdmin(addr string) error {
+	if c := (config.Config{AdminListen: addr}).WithDefaults(); c.Validate() != nil {
+		return fmt.Errorf("address %q: want unix:/path, or a loopback address and a port: anybody could reach it elsewhere", addr)
+	}
+	return nil
+}
+
 // checkAddr finds what is often mistaken for "host:port", so as to say more
 // about it than that.
 func checkAddr(addr string) error {
-	if strings.HasPrefix(addr, "unix:") {
+	if path, isUnix := strings.CutPrefix(addr, "unix:"); isUnix {
+		if path == "" {
+			return errors.New("there is no path: want unix:/path")
+		}
 		return nil
 	}
 	host, port, err := net.SplitHostPort(addr)
 	switch {
 	case err != nil:
 		return errors.New(wantBackend)
+	case strings.ContainsAny(addr, "/?#@"):
+		return errors.New("it is more than host and port: " + wantBackend)
 	case host == "":
 		return errors.New("there is no host before the port")
-	case port == "" || port == "0":
+	case strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return fmt.Errorf("%q is not a host", host)
+	case port == "":
 		return errors.New("there is no port")
 	}
+	if n, err := net.LookupPort("tcp", port); err != nil || n == 0 {
+		return fmt.Errorf("the port is %q, want 1 to 65535", port)
+	}
 	return nil
+}
+
+// checkLoop reports a backend that is one of the addresses to listen on:
+// requests would come back until there are no descriptors left. Names other
+// than localhost are not looked up for that.
+func checkLoop(listen []string, backends []balancer.Backend) error {
+	for _, l := range listen {
+		for _, b := range backends {
+			if isSame(l, b.Addr) {
+				return fmt.Errorf("backend %s is where belay listens itself (%s): name another address with --listen or --to", b.Addr, l)
+			}
+		}
+	}
+	return nil
+}
+
+// isSame reports whether a connection to addr arrives at a listener.
+func isSame(listener, addr string) bool {
+	if listener == addr {
+		return true
+	}
+	host, port, err := net.SplitHostPort(listener)
+	toHost, toPort, toErr := net.SplitHostPort(addr)
+	if err != nil || toErr != nil || port != toPort || port == "0" {
+		return false
+	}
+	if host == "" {
+		host = "::"
+	}
+	at, to := localAddr(host), localAddr(toHost)
+	if !at.IsValid() || !to.IsLoopback() && !to.IsUnspecified() {
+		return false
+	}
+	switch at {
+	case netip.IPv6Unspecified(): // and those of IPv4
+		return true
+	case netip.IPv4Unspecified():
+		return to.Is4()
+	}
+	return at == to
+}
+
+// localAddr returns the address that a host is, as far as that is known
+// without a look-up.
+func localAddr(host string) netip.Addr {
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	addr, _ := netip.ParseAddr(host)
+	return addr.Unmap()
 }
 
 // resolveAll checks that the hosts of all backends have an address. The error

@@ -38,9 +38,15 @@ func TestParseBackend(t *testing.T) {
 		{"127.0.0.1", "", 0, "want host:port, unix:/path, or http://", ""},
 		{":80", "", 0, "no host before the port", ""},
 		{"a:", "", 0, "there is no port", ""},
-		{"a:0", "", 0, "there is no port", ""},
-		{"a:65536", "", 0, "invalid port", ""},
-		{"unix:", "", 0, "no path", ""},
+		{"a:0", "", 0, `the port is "0", want 1 to 65535`, ""},
+		{"a:65536", "", 0, `the port is "65536", want 1 to 65535`, ""},
+		{"a:65535", "a:65535", 0, "", ""},
+		{"a:80 ", "", 0, `the port is "80 "`, ""},
+		{"a:1=2=3", "", 0, `the port is "1=2"`, ""},
+		{"a:80/path", "", 0, "more than host and port", ""},
+		{"me@a:80", "", 0, "more than host and port", ""},
+		{"a b:80", "", 0, `"a b" is not a host`, ""},
+		{"unix:", "", 0, "there is no path: want unix:/path", ""},
 		{"http://127.0.0.1:80", "127.0.0.1:80", 0, "", ""},
 		{"http://app=2", "app:80", 2, "", ""},
 		{"https://app.example=3", "app.example:443", 3, "", "https://app.example:443"},
@@ -110,6 +116,38 @@ func TestCheckListen(t *testing.T) {
 	} {
 		if err := CheckListen(addr); (err == nil) != ok {
 			t.Errorf("CheckListen(%q) = %v, want ok %v", addr, err, ok)
+		}
+	}
+}
+
+func TestCheckLoop(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		listen, backend string
+		loop            bool
+	}{
+		{"127.0.0.1:80", "127.0.0.1:80", true},
+		{"127.0.0.1:80", "127.0.0.1:81", false},
+		{"127.0.0.1:80", "127.0.0.2:80", false},
+		{"127.0.0.1:0", "127.0.0.1:80", false},
+		{"localhost:80", "127.0.0.1:80", true},
+		{"127.0.0.1:80", "localhost:80", true},
+		{":80", "localhost:80", true},
+		{":80", "127.0.0.2:80", true},
+		{":80", "[::1]:80", true},
+		{"[::]:80", "0.0.0.0:80", true},
+		{"0.0.0.0:80", "127.0.0.1:80", true},
+		{"0.0.0.0:80", "[::1]:80", false},
+		{":80", "10.0.0.1:80", false},
+		{":80", "app:80", false},
+		{"app:80", "app:80", true},
+		{"unix:/a", "unix:/a", true},
+		{"unix:/a", "unix:/b", false},
+		{"unix:/a", "127.0.0.1:80", false},
+	} {
+		err := checkLoop([]string{"unix:/other", tt.listen}, []balancer.Backend{{Addr: "10.0.0.2:80"}, {Addr: tt.backend}})
+		if (err != nil) != tt.loop || err != nil && !strings.Contains(err.Error(), tt.backend) {
+			t.Errorf("checkLoop(%q, %q) = %v, want a loop: %v", tt.listen, tt.backend, err, tt.loop)
 		}
 	}
 }

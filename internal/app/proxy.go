@@ -154,6 +154,9 @@ func NewProxy(ctx context.Context, cfg ProxyConfig) (*Proxy, error) {
 	if len(cfg.Listen)+len(cfg.HTTPS) == 0 {
 		cfg.Listen = []string{DefaultListen}
 	}
+	if err := checkLoop(slices.Concat(cfg.Listen, cfg.HTTPS), cfg.Backends); err != nil {
+		return nil, err
+	}
 	if err := resolveAll(ctx, cfg.Backends); err != nil {
 		return nil, err
 	}
