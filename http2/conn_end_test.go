@@ -121,6 +121,9 @@ func TestClientTimes(t *testing.T) {
 		want string // how long it lives, and what OnClose gets
 	}{
 		{"no SETTINGS", Config{}, func(d *dialed) {}, "10s http2: SETTINGS_TIMEOUT: no SETTINGS or no acknowledgement"},
+		{"origin of HTTP/1", Config{}, func(d *dialed) {
+			d.send([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+		}, "0s http2: FRAME_SIZE_ERROR: the peer speaks HTTP/1"},
 		{"idle", Config{}, func(d *dialed) { d.hello() }, "1m15s <nil>"},
 		{"not idle while a stream is promised", Config{}, func(d *dialed) {
 			d.hello()

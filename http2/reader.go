@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"time"
@@ -49,7 +50,7 @@ func (f *frameReader) next() (h frameHeader, payload []byte, err error) {
 		h, ok := consumeFrameHeader(f.unread())
 		if ok {
 			if h.length > minMaxFrame {
-				return h, nil, &connError{FrameSizeError, "frame too large"}
+				return h, nil, f.tooLarge()
 			}
 			if total := frameHeaderLen + h.length; f.w-f.r >= total {
 				payload = f.unread()[frameHeaderLen:total]
@@ -62,6 +63,15 @@ func (f *frameReader) next() (h frameHeader, payload []byte, err error) {
 			return frameHeader{}, nil, err
 		}
 	}
+}
+
+// tooLarge returns what is wrong with a header that announces too long a frame.
+// That is how the answer of a peer looks that does not speak HTTP/2.
+func (f *frameReader) tooLarge() error {
+	if bytes.HasPrefix(f.unread(), []byte("HTTP/1.")) {
+		return &connError{FrameSizeError, "the peer speaks HTTP/1"}
+	}
+	return &connError{FrameSizeError, "frame too large"}
 }
 
 func (f *frameReader) unread() []byte {
