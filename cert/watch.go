@@ -39,7 +39,7 @@ func (w *watched) load() (changed bool, err error) {
 	hash := sha256.New()
 	for i, name := range w.files {
 		if contents[i], err = os.ReadFile(name); err != nil {
-			return false, err
+			return false, fmt.Errorf("read certificates: %w", err)
 		}
 		sum := sha256.Sum256(contents[i])
 		hash.Write(sum[:])
