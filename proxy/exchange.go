@@ -204,12 +204,25 @@ func (x *exchange) try() error {
 	if err := x.connect(); err != nil {
 		return x.replaceError("FailToConnect", x.phases.failToConnect, err)
 	}
-	err = x.exchangeWith(peer)
+	err = nameAddr(x.exchangeWith(peer), peer)
 	x.finishAttempt(err)
 	if err != nil {
 		err = x.replaceError("ErrorWhileProxy", x.phases.errorWhileProxy, err)
 	}
 	return err
+}
+
+// nameAddr returns err with the address of peer, if it is about that and does
+// not say where that is. err itself stays: the streams of one connection may
+// have it in common.
+func nameAddr(err error, peer *upstream.Peer) error {
+	e, ok := err.(*proxyerr.Error)
+	if !ok || e.Source != proxyerr.Upstream || e.Addr != "" {
+		return err
+	}
+	named := *e
+	named.Addr = peer.Addr
+	return &named
 }
 
 // replaceError asks a hook for the error to go on with. None is no answer: a

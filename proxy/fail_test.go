@@ -124,6 +124,9 @@ func TestErrorAnswers(t *testing.T) {
 					if !ok || e.Kind != tt.kind || e.Source != tt.source || out.digest.Status != tt.status {
 						t.Errorf("Log got %v, status %d; want %s %q, %d", out.err, out.digest.Status, tt.source, tt.kind, tt.status)
 					}
+					if named := ok && e.Addr == peer.Addr; named != (tt.source == proxyerr.Upstream && tt.kind != proxyerr.NoBackend) && tt.kind != proxyerr.BindFailed {
+						t.Errorf("Log got %v, want the address of the peer in an error of it, and only there", out.err)
+					}
 					if got := logs.take(); len(got) != 1 || got[0].Level != tt.level || attr(got[0], "request") != "GET /path, Host: origin.test" {
 						t.Errorf("log records %v, want one at %v about the request", got, tt.level)
 					}
