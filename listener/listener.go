@@ -103,7 +103,19 @@ func (l *Listener) bind(ctx context.Context) (err error) {
 		return err
 	}
 	l.ln, err = lc.Listen(ctx, network, addr)
-	return err
+	return explainBind(addr, err)
+}
+
+// explainBind adds to the error of a bind what it takes to bind a low port.
+func explainBind(addr string, err error) error {
+	if !errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	if n, lookErr := net.LookupPort("tcp", port); lookErr != nil || n >= 1024 {
+		return err
+	}
+	return fmt.Errorf("%w: ports below 1024 are for root and for programs with CAP_NET_BIND_SERVICE", err)
 }
 
 // Addr returns the address that the listener is bound to.

@@ -23,6 +23,30 @@ import (
 	"time"
 )
 
+// TestExplainBind calls what it tests itself, as it may run as root.
+func TestExplainBind(t *testing.T) {
+	t.Parallel()
+	const hint = "CAP_NET_BIND_SERVICE"
+	for _, tt := range []struct {
+		addr string
+		err  error
+		want bool
+	}{
+		{"127.0.0.1:80", syscall.EACCES, true},
+		{":1023", fmt.Errorf("bind: %w", syscall.EACCES), true},
+		{":1024", syscall.EACCES, false},
+		{":80", syscall.EADDRINUSE, false},
+	} {
+		err := explainBind(tt.addr, tt.err)
+		if !errors.Is(err, tt.err) || strings.Contains(err.Error(), hint) != tt.want {
+			t.Errorf("explainBind(%q, %v) = %v, want it with %s: %v", tt.addr, tt.err, err, hint, tt.want)
+		}
+	}
+	if err := explainBind(":80", nil); err != nil {
+		t.Errorf("explainBind(nil) = %v", err)
+	}
+}
+
 func ExampleListen() {
 	l, err := Listen(context.Background(), Config{Addr: "127.0.0.1:0"})
 	if err != nil {
