@@ -71,6 +71,9 @@ func responseBodyFilter(_ *proxy.Session, st *state, chunk []byte, last bool) ([
 
 func newProxy(cfg proxy.Config, backend string) (*proxy.Proxy, error) {
 	peer := &upstream.Peer{Addr: backend}
+	if err := peer.Validate(); err != nil {
+		return nil, err
+	}
 	return proxy.New(cfg, proxy.Hooks[state]{
 		UpstreamPeer:          func(*proxy.Session, *state) (*upstream.Peer, error) { return peer, nil },
 		UpstreamRequestFilter: upstreamRequestFilter,

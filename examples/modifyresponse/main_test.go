@@ -109,3 +109,11 @@ func TestYAMLFromJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestBackendIsChecked: what no request could be sent to is found at the start.
+func TestBackendIsChecked(t *testing.T) {
+	t.Parallel()
+	if _, err := newProxy(proxy.Config{}, "nowhere"); err == nil {
+		t.Error("newProxy takes a backend without a port")
+	}
+}

@@ -49,6 +49,9 @@ func (l *limiter) upstreamPeer(*proxy.Session, *struct{}) (*upstream.Peer, error
 
 func newProxy(cfg proxy.Config, backend string, limit int) (*proxy.Proxy, error) {
 	l := &limiter{peer: &upstream.Peer{Addr: backend}, limit: limit}
+	if err := l.peer.Validate(); err != nil {
+		return nil, err
+	}
 	return proxy.New(cfg, proxy.Hooks[struct{}]{
 		RequestFilter: l.requestFilter,
 		UpstreamPeer:  l.upstreamPeer,

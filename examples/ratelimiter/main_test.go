@@ -93,3 +93,11 @@ func TestWithinLimit(t *testing.T) {
 		client.Get("/", "appid", app).Check(t, 200, "ok")
 	}
 }
+
+// TestBackendIsChecked: what no request could be sent to is found at the start.
+func TestBackendIsChecked(t *testing.T) {
+	t.Parallel()
+	if _, err := newProxy(proxy.Config{}, "nowhere", 1); err == nil {
+		t.Error("newProxy takes a backend without a port")
+	}
+}
