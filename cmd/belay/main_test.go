@@ -4,7 +4,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -369,6 +371,29 @@ func TestTuneGC(t *testing.T) {
 	tuneGC()
 	if got := debug.SetGCPercent(100); got != gcPercent {
 		t.Errorf("GOGC is %d, want %d", got, gcPercent)
+	}
+}
+
+// TestCompletion checks what a shell is told that completes a command line.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"__complete st":                    "status\tSay how a running belay is\nstop\tEnd a running belay and wait until it has ended\n:4\n",
+		"__complete proxy --tls-profile ":  "intermediate\nmodern\n:4\n",
+		"__complete proxy --health-check=": "tcp\ngrpc\nfalse\n:4\n",
+		"__complete proxy --log-level ":    "error\nwarn\ninfo\ndebug\noff\n:4\n",
+		"__complete proxy --to ":           ":4\n",
+		"__complete proxy --cert ":         ":0\n", // a file
+		"completion bash":                  "# bash completion V2 for belay",
+	} {
+		var out bytes.Buffer
+		root := newRoot()
+		root.SetArgs(strings.Split(args, " "))
+		root.SetOut(&out)
+		root.SetErr(io.Discard)
+		if err := root.Execute(); err != nil || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("belay %s: %v, %q, want %q", args, err, out.String(), want)
+		}
 	}
 }
 

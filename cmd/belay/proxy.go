@@ -109,7 +109,25 @@ A backend given by name is looked up for each connection that is made to it.`,
 	fs.StringVar(&f.admin, "admin", "", "loopback or unix: `address` on which to answer /healthz and /readyz")
 	fs.StringVar(&f.cpuProfile, "cpu-profile", "", "write a CPU profile to this `file` until the end")
 	_ = fs.MarkHidden("cpu-profile") // exists; for those who develop belay, as bench/README.md says
+	completeFlags(cmd)
 	return cmd
+}
+
+// completeFlags tells the completion of shells what flags take that is neither
+// free nor a file.
+func completeFlags(cmd *cobra.Command) {
+	for name, values := range map[string][]string{
+		"tls-profile":  {"intermediate", "modern"},
+		"health-check": {"tcp", "grpc", "false"},
+		"log-level":    {"error", "warn", "info", "debug", "off"},
+		"listen":       nil,
+		"https":        nil,
+		"to":           nil,
+		"host":         nil,
+		"admin":        nil,
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // they exist: a test looks
+	}
 }
 
 // noArgs refuses all arguments. It knows that of a flag whose value may be left
