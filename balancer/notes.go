@@ -67,7 +67,7 @@ func (b *Balancer) tell(n note) {
 	if n.healthy {
 		b.cfg.Logger.Info("backend is healthy again", "backend", n.backend.Addr)
 	} else {
-		b.cfg.Logger.Warn("backend is unhealthy", "backend", n.backend.Addr, "error", n.err)
+		b.cfg.Logger.Warn("backend is unhealthy", "backend", n.backend.Addr, "err", n.err)
 	}
 	if b.cfg.OnChange == nil {
 		return
@@ -102,7 +102,7 @@ func (l *errorLog) record(err error) {
 		l.skipped++
 		return
 	}
-	l.logger.Warn("discovery failed, keeping the set of backends", "error", err, "failures", l.failed, "not_logged", l.skipped)
+	l.logger.Warn("discovery failed, keeping the set of backends", "err", err, "failures", l.failed, "not_logged", l.skipped)
 	l.skipped = 0
 	l.logged = time.Now()
 }

@@ -115,7 +115,7 @@ func TestOnChange(t *testing.T) {
 		if want := "a false m, a true m, a false m, a true m"; strings.Join(got, ", ") != want {
 			t.Errorf("OnChange heard %q, want %q", got, want)
 		}
-		for _, want := range []string{"level=WARN msg=\"backend is unhealthy\" backend=a:1 error=\"fault in a:1\"", "level=INFO msg=\"backend is healthy again\" backend=a:1"} {
+		for _, want := range []string{"level=WARN msg=\"backend is unhealthy\" backend=a:1 err=\"fault in a:1\"", "level=INFO msg=\"backend is healthy again\" backend=a:1"} {
 			if n := strings.Count(log.String(), want); n != 2 {
 				t.Errorf("log has %q %d times, want 2:\n%s", want, n, &log)
 			}

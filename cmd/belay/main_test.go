@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/belay-proxy/belay/internal/app/apptest"
 	"github.com/belay-proxy/belay/proxytest"
 )
@@ -372,6 +374,22 @@ func TestTuneGC(t *testing.T) {
 	if got := debug.SetGCPercent(100); got != gcPercent {
 		t.Errorf("GOGC is %d, want %d", got, gcPercent)
 	}
+}
+
+// TestGuideHasAllFlags checks that the page about them knows every flag.
+func TestGuideHasAllFlags(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/guide/02-configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := newProxy()
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden && !strings.Contains(string(page), "--"+f.Name) {
+			t.Errorf("docs/guide/02-configuration.md has no --%s", f.Name)
+		}
+	})
 }
 
 // TestCompletion checks what a shell is told that completes a command line.

@@ -3,7 +3,7 @@
 
 // Package accesslog writes a line for each request:
 //
-//	log, err := accesslog.Open("/var/log/app/access.log")
+//	log, err := accesslog.Open("/var/log/app/access.log", srv.Logger("accesslog"))
 //	…
 //	srv.Background("access log", log)
 //	srv.OnReopen("access log", log.Reopen) // SIGUSR1, after the file was renamed
