@@ -216,7 +216,12 @@ func TestPIDFile(t *testing.T) {
 		{"pid_file: /run/a.pid\nunknown: 1\n", "/run/a.pid", ""},
 		{"threads: 1", "", ""},
 		{"", "", ""},
-		{"[1]", "", ""},
+		{"# nothing", "", ""},
+		{"---", "", ""},
+		{"pid_file:", "", ""},
+		{"[1]", "", "conf.yaml:1:1: the file is a list, want a mapping"},
+		{"no configuration", "", `conf.yaml:1:1: the file is "no configuration", want a mapping`},
+		{"pid_file: [a]", "", "conf.yaml:1:11: pid_file is a list, want a single value"},
 		{"a: [", "", "not valid YAML"},
 	}
 	for _, tt := range tests {

@@ -71,11 +71,21 @@ func PIDFile(file string) (string, error) {
 		problem.File = file
 		return "", problem
 	}
-	if root != nil && root.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(root.Content); i += 2 {
-			if root.Content[i].Value == "pid_file" {
-				return resolve(root.Content[i+1]).Value, nil
-			}
+	if root == nil || root.ShortTag() == "!!null" {
+		return "", nil
+	}
+	b := binder{file: file}
+	if !b.expect(yaml.MappingNode, root, placeOf(root), "") {
+		return "", b.found[0] // it may have been written for anything: the process is not to be guessed
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], resolve(root.Content[i+1])
+		switch {
+		case key.Value != "pid_file", value.ShortTag() == "!!null":
+		case !b.expect(yaml.ScalarNode, value, placeOf(value), key.Value):
+			return "", b.found[0]
+		default:
+			return value.Value, nil
 		}
 	}
 	return "", nil

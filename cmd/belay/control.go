@@ -115,7 +115,11 @@ finishes what it has in hand, for as long as its grace period allows.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, st, err := f.find(cmd.Context())
 			if noSocket, ok := errors.AsType[*control.NoSocketError](err); ok {
-				return failed(stopBySignal(cmd.Context(), noSocket, now))
+				if err := stopBySignal(cmd.Context(), noSocket, now); err != nil {
+					return failed(err)
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "process %d has ended\n", noSocket.PID)
+				return failed(err)
 			} else if err != nil {
 				return failed(err)
 			}

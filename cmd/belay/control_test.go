@@ -130,6 +130,29 @@ func TestStatusAndStop(t *testing.T) {
 	p.check(exitNotRunning, "not running", "status")
 }
 
+// TestWithoutControlSocket checks what can be done with a process that has lost
+// its socket, and what is said about the rest.
+func TestWithoutControlSocket(t *testing.T) {
+	t.Parallel()
+	_, origin := startOrigin(t, "127.0.0.1:0", "one")
+	p := newPlace(t)
+	p.proxy("--to", origin)
+	st := p.status()
+	t.Cleanup(func() {
+		if t.Failed() {
+			syscall.Kill(st.PID, syscall.SIGKILL)
+		}
+	})
+	if err := os.Remove(filepath.Join(p.dir, control.SocketName(st.PID))); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"status", "reload", "upgrade"} {
+		p.check(exitFailed, "no control socket here: it can only be told by signals", command, "--pid-file", st.PIDFile)
+	}
+	p.check(0, fmt.Sprintf("process %d has ended", st.PID), "stop", "--pid-file", st.PIDFile)
+	p.check(exitNotRunning, "not running", "stop", "--pid-file", st.PIDFile)
+}
+
 // reject has a request refused.
 func reject(t *testing.T, addr string) {
 	t.Helper()

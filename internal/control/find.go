@@ -49,7 +49,7 @@ type NoSocketError struct {
 }
 
 func (e *NoSocketError) Error() string {
-	return fmt.Sprintf("process %d is running, but it has no control socket here", e.PID)
+	return fmt.Sprintf("process %d is running, but it has no control socket here: it can only be told by signals", e.PID)
 }
 
 // Signal sends a signal to the process. It does not if the process is younger
