@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -407,9 +408,10 @@ func (c *ServerConn) reject(err error) {
 	s.req.Method = "GET"
 	s.begin()
 	s.keepAlive = false
-	body := header.StatusText(status) + "\n"
+	body := strconv.Itoa(status) + " " + header.StatusText(status) + "\n"
 	res := header.Response{Status: status, Length: int64(len(body))}
 	res.Fields.AddValid("Content-Type", "text/plain; charset=utf-8")
+	res.Fields.AddValid("Cache-Control", "no-store")
 	if s.WriteHead(&res, false) == nil {
 		s.WriteBody([]byte(body), true)
 	}

@@ -101,8 +101,8 @@ func TestServerConn(t *testing.T) {
 
 // refused is the answer to a request that is refused.
 func refused(status int, text string) string {
-	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n%s\r\n%s\n",
-		status, text, len(text)+1, closes, text)
+	return fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%s\r\n%d %s\n",
+		status, text, len(text)+5, closes, status, text)
 }
 
 // Every way to cut a pipeline gives the same answers.

@@ -29,6 +29,10 @@ type Config struct {
 	// counting as one. Zero means 100.
 	MaxFields int
 
+	// MaxTargetBytes limits the target of a request, in bytes. A longer one is
+	// answered with 414. Zero means 16 KiB.
+	MaxTargetBytes int
+
 	// MaxContinuations limits the CONTINUATION frames of one header block.
 	// Zero means 16.
 	MaxContinuations int
@@ -118,7 +122,8 @@ type Config struct {
 	Draining func() bool
 
 	// OnReject, if not nil, is told of requests that no handler has seen,
-	// with the status that says what is wrong with them: 400 or 431. Status 0
+	// with the status that says what is wrong with them: 400, for which the
+	// client gets RST_STREAM, 414, 417 or 431. Status 0
 	// stands for a connection that a server has ended for what its client did;
 	// CodeOf has its code.
 	OnReject func(c *ServerConn, status int, err error)
@@ -133,6 +138,7 @@ func (c Config) WithDefaults() Config {
 	c.MaxStreams = cmp.Or(c.MaxStreams, 100)
 	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
 	c.MaxFields = cmp.Or(c.MaxFields, 100)
+	c.MaxTargetBytes = cmp.Or(c.MaxTargetBytes, 16<<10)
 	c.MaxContinuations = cmp.Or(c.MaxContinuations, 16)
 	c.StreamWindow = max(cmp.Or(c.StreamWindow, 64<<10), defaultWindow)
 	c.MaxStreamWindow = max(cmp.Or(c.MaxStreamWindow, 1<<20), c.StreamWindow)
@@ -170,6 +176,7 @@ func (c Config) Validate() error {
 	check("MaxStreams", c.MaxStreams, 1, 10_000)
 	check("MaxHeaderBytes", c.MaxHeaderBytes, 1024, 1<<20)
 	check("MaxFields", c.MaxFields, 1, 10_000)
+	check("MaxTargetBytes", c.MaxTargetBytes, 256, 1<<20)
 	check("MaxContinuations", c.MaxContinuations, 1, 1000)
 	check("StreamWindow", c.StreamWindow, defaultWindow, 16<<20)
 	check("MaxStreamWindow", c.MaxStreamWindow, defaultWindow, 16<<20)

@@ -34,6 +34,7 @@ type headReader struct {
 	cookie                                            []byte
 	shortSecret                                       bool // a crumb of it is never indexed and short
 	priority                                          string
+	expects                                           bool // something other than 100-continue
 }
 
 // The bits of headReader.seen.
@@ -176,6 +177,8 @@ func (r *headReader) field(f hpack.HeaderField) {
 		}
 	case "priority":
 		r.priority = f.Value
+	case "expect":
+		r.expects = r.expects || !header.EqualName(f.Value, "100-continue")
 	}
 	if !r.trailers || trailerAllowed(f.Name) {
 		r.fields.AddValid(f.Name, f.Value)

@@ -6,6 +6,7 @@ package http2
 import (
 	"encoding/binary"
 	"net"
+	"strconv"
 	"sync"
 
 	"github.com/belay-proxy/belay/header"
@@ -183,7 +184,7 @@ func (c *ServerConn) onRequest(st *ServerStream, block []byte, ended bool) error
 	st.stream.remoteClosed = ended
 	st.stream.priority = c.priorityLocked(st.id, c.heads.priority)
 	st.protocol = c.heads.protocol
-	st.tooLarge = c.heads.tooLarge
+	st.refusal = c.heads.refusal(&st.req)
 	st.size = min(c.heads.size, c.cfg.MaxHeaderBytes)
 	st.openLocked()
 	c.peerStreams++
@@ -213,9 +214,9 @@ func (c *ServerConn) takesLocked(id uint32, why string) (taken bool, err error) 
 // run handles one stream, on a worker.
 func (c *ServerConn) run(st *ServerStream, w *worker) {
 	defer c.handled.Done()
-	if st.tooLarge {
-		c.cfg.OnReject(c, 431, errHeadTooLarge)
-		st.WriteHead(&header.Response{Status: 431}, true)
+	if r := st.refusal; r != nil {
+		c.cfg.OnReject(c, r.status, r.err)
+		st.refuse(r.status)
 	} else {
 		c.handle(st)
 	}
@@ -231,7 +232,43 @@ func (c *ServerConn) run(st *ServerStream, w *worker) {
 	c.mu.Unlock()
 }
 
-var errHeadTooLarge = &streamError{EnhanceYourCalm, "head too large"}
+// A refusal is the answer to a request that is well-formed and that no handler
+// gets to see.
+type refusal struct {
+	status int
+	err    error
+}
+
+var (
+	headTooLarge   = &refusal{431, &streamError{EnhanceYourCalm, "head too large"}}
+	targetTooLong  = &refusal{414, &streamError{EnhanceYourCalm, "request target too long"}}
+	unknownExpects = &refusal{417, &streamError{RefusedStream, "unknown expectation"}} // RFC 9110 section 10.1.1
+)
+
+// refuse answers with status and its phrase as text.
+func (s *ServerStream) refuse(status int) {
+	body := strconv.Itoa(status) + " " + header.StatusText(status) + "\n"
+	res := header.Response{Status: status, Length: int64(len(body))}
+	res.Fields.AddValid("content-type", "text/plain; charset=utf-8")
+	res.Fields.AddValid("cache-control", "no-store")
+	if s.WriteHead(&res, false) == nil {
+		s.WriteBody([]byte(body), true)
+	}
+}
+
+// refusal returns why req, whose head has been read, goes to no handler, nil if
+// it does.
+func (r *headReader) refusal(req *header.Request) *refusal {
+	switch {
+	case r.tooLarge:
+		return headTooLarge
+	case len(req.Target) > r.cfg.MaxTargetBytes:
+		return targetTooLong
+	case r.expects:
+		return unknownExpects
+	}
+	return nil
+}
 
 // Requests returns the number of requests received so far.
 func (c *ServerConn) Requests() int {

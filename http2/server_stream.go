@@ -23,9 +23,9 @@ type ServerStream struct {
 	stream
 	conn     *ServerConn
 	req      header.Request
-	protocol string // of an extended CONNECT
-	tooLarge bool
-	size     int // of the head, in bytes
+	protocol string   // of an extended CONNECT
+	refusal  *refusal // why no handler sees it, nil if one does
+	size     int      // of the head, in bytes
 
 	head     pendingHead
 	headSent bool

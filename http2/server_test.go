@@ -58,29 +58,42 @@ func TestServer(t *testing.T) {
 // no handler sees it.
 func TestServerMalformed(t *testing.T) {
 	t.Parallel()
-	s := serveTCP(t, Config{MaxHeaderBytes: 2000}, ok)
+	s := serveTCP(t, Config{MaxHeaderBytes: 2000, MaxTargetBytes: 300}, ok)
 	big := strings.Repeat("x", 1900)
+	refused := func(status int) string {
+		text := fmt.Sprintf("%d %s\n", status, header.StatusText(status))
+		return fmt.Sprintf("HEADERS %%[1]d 4 :status=%d content-type=text/plain; charset=utf-8 cache-control=no-store content-length=%d|DATA %%[1]d 1 %q", status, len(text), text)
+	}
 	for i, tt := range []struct {
 		fields []string
 		want   string
 	}{
 		{[]string{"connection=close"}, "RST_STREAM %d PROTOCOL_ERROR"},
 		{[]string{"content-length=5"}, "RST_STREAM %d PROTOCOL_ERROR"},
-		{[]string{"a=" + big}, "HEADERS %d 5 :status=431 content-length=0"},
-		{[]string{"a= " + big}, "HEADERS %d 5 :status=431 content-length=0"},
-		{[]string{"a=" + big + big}, "HEADERS %d 5 :status=431 content-length=0"},
-		{[]string{"a=" + strings.Repeat("\x80", 2001)}, "HEADERS %d 5 :status=431 content-length=0"},
-		{[]string{"a=" + strings.Repeat("0", 15_000)}, "HEADERS %d 5 :status=431 content-length=0"}, // 9 KiB on the wire
-		{[]string{strings.Repeat("x", 2001) + "=y"}, "HEADERS %d 5 :status=431 content-length=0"},
-		{nil, "HEADERS %d 4 :status=200 content-length=2"},
+		{[]string{"a=" + big}, refused(431)},
+		{[]string{"a= " + big}, refused(431)},
+		{[]string{"a=" + big + big}, refused(431)},
+		{[]string{"a=" + strings.Repeat("\x80", 2001)}, refused(431)},
+		{[]string{"a=" + strings.Repeat("0", 15_000)}, refused(431)}, // 9 KiB on the wire
+		{[]string{strings.Repeat("x", 2001) + "=y"}, refused(431)},
+		{[]string{"expect=200-ok"}, refused(417)},
+		{[]string{"expect=100-continue", "expect=more"}, refused(417)},
+		{[]string{"expect=100-Continue"}, "HEADERS %d 4 :status=200 content-length=2|DATA %[1]d 1 \"ok\""},
+		{nil, "HEADERS %d 4 :status=200 content-length=2|DATA %[1]d 1 \"ok\""},
 	} {
 		id := uint32(2*i + 1)
 		s.send(s.request(id, true, tt.fields...))
-		s.want(fmt.Sprintf(tt.want, id))
+		s.want(strings.Split(fmt.Sprintf(tt.want, id), "|")...)
 	}
-	s.until("DATA")
-	s.send(join(s.post(21, "a="+big), dataFrame(21, false, "x")))
-	s.want("HEADERS 21 5 :status=431 content-length=0", "RST_STREAM 21 NO_ERROR")
+	target := func(n int) []string {
+		return []string{":method=GET", ":scheme=http", ":path=/" + strings.Repeat("x", n-1), ":authority=h"}
+	}
+	s.send(s.headers(31, true, target(300)...))
+	s.want("HEADERS 31 4 :status=200 content-length=2", `DATA 31 1 "ok"`)
+	s.send(s.headers(33, true, target(301)...))
+	s.want(strings.Split(fmt.Sprintf(refused(414), 33), "|")...)
+	s.send(join(s.post(35, "a="+big), dataFrame(35, false, "x")))
+	s.want(append(strings.Split(fmt.Sprintf(refused(431), 35), "|"), "RST_STREAM 35 NO_ERROR")...)
 }
 
 // TestServerTrailers: malformed trailers end the stream.
@@ -299,6 +312,7 @@ func TestOnReject(t *testing.T) {
 		{"request", func(p *rawPeer) []byte { return p.request(1, true) }, nil},
 		{"malformed", func(p *rawPeer) []byte { return p.request(1, true, "connection=x") }, []report{{400, ProtocolError}}},
 		{"too large", func(p *rawPeer) []byte { return p.request(1, true, "a="+strings.Repeat("b", 2000)) }, []report{{431, EnhanceYourCalm}}},
+		{"unknown expectation", func(p *rawPeer) []byte { return p.request(1, true, "expect=x") }, []report{{417, RefusedStream}}},
 		{"flood", func(p *rawPeer) []byte { return bytes.Repeat(appendPing(nil, 0, pingData), 20) }, []report{{0, EnhanceYourCalm}}},
 		{"mistake", func(p *rawPeer) []byte { return rawFrame(framePushPromise, 0, 1, nil) }, []report{{0, ProtocolError}}},
 	} {

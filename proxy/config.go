@@ -71,8 +71,8 @@ type Downstream struct {
 	HTTP1 http1.ServerConfig
 
 	// HTTP2 has the limits and timeouts of HTTP/2 connections. Its OnReject
-	// and Draining are the proxy's. Its MinBodyRate is that of HTTP1 if it is
-	// zero.
+	// and Draining are the proxy's. Its MaxTargetBytes and MinBodyRate are those
+	// of HTTP1 if they are zero.
 	HTTP2 http2.Config
 
 	// H2C also takes HTTP/2 without TLS, from clients that start with its

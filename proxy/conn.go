@@ -64,6 +64,7 @@ func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Reque
 	f.cfg.HTTP1.Patience = func() time.Duration { return time.Duration(f.patience.Load()) }
 	f.cfg.HTTP1.OnReject = f.onReject
 	f.cfg.HTTP1.Preface = cfg.H2C
+	f.cfg.HTTP2.MaxTargetBytes = cmp.Or(cfg.HTTP2.MaxTargetBytes, f.cfg.HTTP1.MaxTargetBytes)
 	f.cfg.HTTP2.MinBodyRate = cmp.Or(cfg.HTTP2.MinBodyRate, f.cfg.HTTP1.MinBodyRate)
 	f.cfg.HTTP2 = f.cfg.HTTP2.WithDefaults()
 	f.cfg.HTTP2.Draining = f.draining.Load
