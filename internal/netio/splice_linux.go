@@ -5,6 +5,7 @@ package netio
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"os"
 	"runtime"
@@ -33,39 +34,45 @@ const pipeSize = 1 << 20
 // src. An error of dst is a *SpliceWriteError; then bytes that src has
 // delivered may be lost.
 func Splice(dst, src *Conn, n int64, taken func(n int), timeout time.Duration) (moved int64, err error) {
-	p := takePipe()
-	if p == nil {
-		return copyPiece(dst, src, n, taken, timeout) // no descriptor left
-	}
-	err = src.spliceIn(p, int(min(n, pipeSize)))
-	if err == syscall.EINVAL || err == syscall.ENOSYS {
-		p.give()
+	p, err := src.spliceIn(int(min(n, pipeSize)))
+	switch err {
+	case nil:
+	case errNoPipe, syscall.EINVAL, syscall.ENOSYS:
 		return copyPiece(dst, src, n, taken, timeout)
+	default:
+		return 0, err
 	}
-	if err == nil {
-		if taken != nil {
-			taken(p.held)
-		}
-		moved, err = dst.spliceOut(p, timeout)
+	if taken != nil {
+		taken(p.held)
 	}
+	moved, err = dst.spliceOut(p, timeout)
 	p.give()
 	return moved, err
 }
 
-// spliceIn fills the empty pipe p with up to n bytes from c.
-func (c *Conn) spliceIn(p *pipe, n int) error {
-	var err error
+// errNoPipe is returned by spliceIn when there is no descriptor left.
+var errNoPipe = errors.New("netio: no pipe")
+
+// spliceIn waits until c has something, and returns a pipe with up to n bytes
+// of it. No pipe is taken while it waits: there may be many slow sources, and a
+// pipe is two descriptors.
+func (c *Conn) spliceIn(n int) (p *pipe, err error) {
 	waitErr := c.raw.Read(func(fd uintptr) (done bool) {
+		if p = takePipe(); p == nil {
+			err = errNoPipe
+			return true
+		}
 		p.held, err = splice(int(fd), p.w, n)
+		if err == nil && p.held == 0 {
+			err = io.EOF
+		}
+		if err != nil {
+			p.give()
+			p = nil
+		}
 		return err != ErrAgain
 	})
-	if err := cmp.Or(waitErr, err); err != nil {
-		return err
-	}
-	if p.held == 0 {
-		return io.EOF
-	}
-	return nil
+	return p, cmp.Or(waitErr, err)
 }
 
 // spliceOut empties p into c.

@@ -11,6 +11,8 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -162,6 +164,59 @@ func TestSplicePipes(t *testing.T) {
 		p.held = 1 // what is in it must not reach anybody
 		p.give()
 	}
+	wantDescriptors(t, before)
+}
+
+// While a source is quiet, as that of a slow upload, it takes no pipe.
+func TestSpliceWaitsWithoutPipe(t *testing.T) {
+	const waits = 20
+	chains := make([]chain, waits)
+	for i := range chains {
+		chains[i] = newChain(t)
+		chains[i].src.ArmRead(time.Now().Add(2 * patience))
+	}
+	before := descriptors(t)
+	results := make(chan error, waits)
+	for _, ch := range chains {
+		go func() {
+			_, err := ch.splice(5, patience)
+			results <- err
+		}()
+	}
+	for deadline := time.Now().Add(patience); countStacks("[IO wait]", "netio.Splice(") < waits; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d wait, want %d", countStacks("[IO wait]", "netio.Splice("), waits)
+		}
+	}
+	wantDescriptors(t, before)
+	for _, ch := range chains {
+		io.WriteString(ch.source, "hello")
+		p := make([]byte, 5)
+		if _, err := io.ReadFull(ch.sink, p); string(p) != "hello" {
+			t.Errorf("got %q, %v, want hello", p, err)
+		}
+	}
+	for range waits {
+		if err := <-results; err != nil {
+			t.Errorf("Splice = %v", err)
+		}
+	}
+}
+
+// countStacks returns how many goroutines have all these words in their stacks.
+func countStacks(words ...string) (n int) {
+	buf := make([]byte, 4<<20)
+	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(stack, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// wantDescriptors checks that no more than before are open, and one pipe.
+func wantDescriptors(t *testing.T, before int) {
+	t.Helper()
 	// With the race detector a pool loses some; the collector closes them.
 	for deadline := time.Now().Add(patience); descriptors(t) > before+2; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
