@@ -20,7 +20,7 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 		return nil, nil, err
 	}
 	s.tunneled = true
-	s.conn.io.SetWritePace(netio.Pace{})
+	s.conn.io.DropWritePace()
 	s.conn.io.ArmRead(time.Time{})
 	early = s.conn.in.unread()
 	s.conn.in.skip(len(early))
@@ -34,7 +34,7 @@ func (s *ServerStream) Tunnel() (conn *netio.Conn, early []byte, err error) {
 // reading the body.
 func (s *ServerStream) StartTunnelWrites(idle time.Duration) error {
 	s.tunneled = true
-	s.conn.io.SetWritePace(netio.Pace{})
+	s.conn.io.DropWritePace()
 	err := s.Flush()
 	s.out.start(bodyUntilClose, -1)
 	s.out.timeout = idle

@@ -49,6 +49,7 @@ type Conn struct {
 	writeArmed   atomic.Bool
 	writeErr     error
 	writePace    Pace
+	anyPace      atomic.Bool        // writePace does not count any more
 	waitStart    time.Time          // of a wait for writing that is not over, zero if none
 	writeStep    func(uintptr) bool // c.writeSome, bound once
 }
@@ -279,8 +280,13 @@ func (c *Conn) Kill() {
 func (c *Conn) Killed() bool { return c.killed.Load() }
 
 // SetWritePace makes writes fail with ErrTooSlow when the peer takes less than
-// p on average.
+// p on average. No other goroutine may read or write meanwhile: over TLS a reader
+// writes, too.
 func (c *Conn) SetWritePace(p Pace) { c.writePace = p }
+
+// DropWritePace lets the peer of writes be as slow as it likes from now on. It may
+// be called while another goroutine reads.
+func (c *Conn) DropWritePace() { c.anyPace.Store(true) }
 
 // Write writes a, b and c, as one segment where the system can. Each wait for
 // the peer to take more is bounded by timeout; zero and negative mean no
@@ -311,7 +317,7 @@ func (c *Conn) Write(a, b, tail []byte, timeout time.Duration) (n int, err error
 // beginWait prepares for a wait until the peer takes more. It returns
 // ErrTooSlow if the peer has used up its time.
 func (c *Conn) beginWait(timeout time.Duration) error {
-	if c.writePace.Active() {
+	if c.writePace.Active() && !c.anyPace.Load() {
 		if !c.writePace.MayWait() {
 			return ErrTooSlow
 		}
