@@ -40,7 +40,7 @@ type input struct {
 	watch Watcher
 	buf   *bytebuf.Buf
 	r, w  int  // what is unread is buf.B[r:w]
-	full  bool // the last recv filled the buffer: there may be more
+	full  bool // the last recv may have left something behind
 }
 
 // unread returns what has been received and not consumed.

@@ -103,9 +103,11 @@ type ServerConfig struct {
 	// read.
 	DrainTimeout time.Duration
 
-	// MaxDrainBytes bounds the same in bytes: the rest is left to the
-	// client's full window until it closes or DrainTimeout is over. Zero means
-	// 64 KiB; negative means that nothing is read.
+	// MaxDrainBytes is how much of that is read as fast as it comes, in bytes.
+	// Behind it a piece is read now and then until the client closes or
+	// DrainTimeout is over, so that its full window holds a fast client back.
+	// A connection with more of the request body than that left is not kept.
+	// Zero means 64 KiB; negative means that nothing is read.
 	MaxDrainBytes int64
 
 	// MaxRequests closes a connection after so many requests. Zero and

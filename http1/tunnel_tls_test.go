@@ -40,7 +40,7 @@ func tlsPair(t *testing.T) (client *tls.Conn, server, socket net.Conn) {
 // bytes, with a goodbye and without.
 func TestReadTunnelTLS(t *testing.T) {
 	t.Parallel()
-	for range 30 {
+	for range 10 {
 		client, server, socket := tlsPair(t)
 		errs := make(chan error, 1)
 		_, done := serve(t, server, ServerConfig{}, echoTunnel(errs, -1))
