@@ -199,7 +199,13 @@ func isSame(listener, addr string) bool {
 		host = "::"
 	}
 	at, to := localAddr(host), localAddr(toHost)
-	if !at.IsValid() || !to.IsLoopback() && !to.IsUnspecified() {
+	switch to { // where such a connection goes
+	case netip.IPv4Unspecified():
+		to = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		to = netip.IPv6Loopback()
+	}
+	if !at.IsValid() || !to.IsLoopback() {
 		return false
 	}
 	switch at {
