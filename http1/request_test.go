@@ -341,6 +341,7 @@ var requestSeeds = []string{
 	"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, x\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
 	"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw",
 	"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok",
+	"GET / HTTP/1.0\r\nExpect: more\r\n\r\n",
 	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 	"\x16\x03\x01\x02\x00",
 }
@@ -357,8 +358,11 @@ func FuzzConsumeRequestHead(f *testing.F) {
 		if n <= 0 || err != nil {
 			return // incomplete or rejected
 		}
-		if head.Proto == header.HTTP10 && head.Host() == "" {
-			head.SetHost("a") // HTTP/1.1 wants one
+		if head.Proto == header.HTTP10 {
+			head.Fields.Del("Expect") // so does the proxy: it means nothing there (RFC 9110 section 10.1.1)
+			if head.Host() == "" {
+				head.SetHost("a") // HTTP/1.1 wants one
+			}
 		}
 		// What we forward must mean to the next parser what it meant to us.
 		out := appendRequestHead(nil, &head, "", "")
