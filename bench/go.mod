@@ -3,6 +3,7 @@ module github.com/belay-proxy/belay/bench
 go 1.26.0
 
 require (
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.85.0
 )

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"github.com/google/pprof/profile"
 )
 
 // pgoScenarios are what --pgo profiles if no scenario is named: what a proxy
@@ -33,8 +36,8 @@ func (b *bench) writeProfile(ctx context.Context, file string, chosen []scenario
 			fmt.Fprintf(b.progress, "%s: skipped: %s\n", s.Name, why)
 			continue
 		}
-		profile := filepath.Join(b.dir, s.Name+".pprof")
-		profiled := profiledPeer(belay, profile)
+		output := filepath.Join(b.dir, s.Name+".pprof")
+		profiled := profiledPeer(belay, output)
 		got, err := b.measure(ctx, s, &profiled)
 		if err == nil && got.Errors > 0 {
 			err = errors.New(got.Error)
@@ -43,12 +46,12 @@ func (b *bench) writeProfile(ctx context.Context, file string, chosen []scenario
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 		fmt.Fprintf(b.progress, "%s: %s\n", s.Name, got.brief(s.idle))
-		profiles = append(profiles, profile)
+		profiles = append(profiles, output)
 	}
 	if len(profiles) == 0 {
 		return errors.New("--pgo: belay can do none of the scenarios")
 	}
-	return mergeProfiles(ctx, file, profiles)
+	return mergeProfiles(file, profiles)
 }
 
 // profiledPeer returns p, made to write a CPU profile to file.
@@ -64,16 +67,39 @@ func profiledPeer(p peer, file string) peer {
 	return p
 }
 
-// mergeProfiles writes the sum of profiles to file.
-func mergeProfiles(ctx context.Context, file string, profiles []string) error {
-	file, err := filepath.Abs(file)
+// mergeProfiles writes the sum of profiles to file, without the names of files:
+// the compiler goes by functions, and the paths are those of this machine.
+func mergeProfiles(file string, profiles []string) error {
+	var all []*profile.Profile
+	for _, name := range profiles {
+		p, err := readProfile(name)
+		if err != nil {
+			return fmt.Errorf("profile %s: %w", name, err)
+		}
+		all = append(all, p)
+	}
+	sum, err := profile.Merge(all)
 	if err != nil {
+		return fmt.Errorf("merge profiles: %w", err)
+	}
+	for _, f := range sum.Function {
+		f.Filename = ""
+	}
+	for _, m := range sum.Mapping {
+		m.File, m.BuildID = "", ""
+	}
+	var b bytes.Buffer
+	if err := sum.Write(&b); err != nil {
 		return err
 	}
-	args := append([]string{"tool", "pprof", "-proto", "-output", file}, profiles...)
-	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("merge profiles: %w: %s", err, clip(out))
+	return os.WriteFile(file, b.Bytes(), 0o644)
+}
+
+func readProfile(name string) (*profile.Profile, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
-	_, err = os.Stat(file)
-	return err
+	defer f.Close()
+	return profile.Parse(f)
 }
