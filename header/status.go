@@ -3,6 +3,11 @@
 
 package header
 
+import (
+	"cmp"
+	"strconv"
+)
+
 var statusText = map[int]string{
 	100: "Continue", 101: "Switching Protocols", 102: "Processing", 103: "Early Hints",
 	200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content",
@@ -24,3 +29,9 @@ var statusText = map[int]string{
 // StatusText returns the standard reason phrase of a status code, or "" for
 // one that has none.
 func StatusText(status int) string { return statusText[status] }
+
+// ErrorText returns the body of an error answer in plain text: the status, its
+// phrase, or "Error" if it has none, and the end of the line.
+func ErrorText(status int) string {
+	return strconv.Itoa(status) + " " + cmp.Or(StatusText(status), "Error") + "\n"
+}

@@ -22,3 +22,12 @@ func TestStatusText(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorText(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]string{404: "404 Not Found\n", 431: "431 Request Header Fields Too Large\n", 599: "599 Error\n"} {
+		if got := ErrorText(status); got != want {
+			t.Errorf("ErrorText(%d) = %q, want %q", status, got, want)
+		}
+	}
+}

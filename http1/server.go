@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -408,7 +407,7 @@ func (c *ServerConn) reject(err error) {
 	s.req.Method = "GET"
 	s.begin()
 	s.keepAlive = false
-	body := strconv.Itoa(status) + " " + header.StatusText(status) + "\n"
+	body := header.ErrorText(status)
 	res := header.Response{Status: status, Length: int64(len(body))}
 	res.Fields.AddValid("Content-Type", "text/plain; charset=utf-8")
 	res.Fields.AddValid("Cache-Control", "no-store")

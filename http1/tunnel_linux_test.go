@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/belay-proxy/belay/internal/netio"
 )
 
@@ -19,16 +17,7 @@ import (
 func TestReadTunnelFinWithData(t *testing.T) {
 	t.Parallel()
 	client, server := tcpPair(t)
-	raw, err := client.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw.Control(func(fd uintptr) { // keeps what is written until the FIN
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 1)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cork(t, client)
 	io.WriteString(client, "bye")
 	client.(*net.TCPConn).CloseWrite()
 

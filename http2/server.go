@@ -6,7 +6,6 @@ package http2
 import (
 	"encoding/binary"
 	"net"
-	"strconv"
 	"sync"
 
 	"github.com/belay-proxy/belay/header"
@@ -256,7 +255,7 @@ var (
 
 // refuse answers with status and its phrase as text.
 func (s *ServerStream) refuse(status int) {
-	body := strconv.Itoa(status) + " " + header.StatusText(status) + "\n"
+	body := header.ErrorText(status)
 	res := header.Response{Status: status, Length: int64(len(body))}
 	res.Fields.AddValid("content-type", "text/plain; charset=utf-8")
 	res.Fields.AddValid("cache-control", "no-store")

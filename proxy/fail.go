@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 
 	"github.com/belay-proxy/belay/header"
 	"github.com/belay-proxy/belay/http2"
@@ -59,15 +58,11 @@ func StatusOf(err error) int {
 
 // DefaultResponder answers with the status and its phrase as text.
 func DefaultResponder(s *Session, status int, _ error) error {
-	text := header.StatusText(status)
-	if text == "" {
-		text = "Error"
-	}
 	fields := []string{"Cache-Control", "no-store"}
 	if status == 405 {
 		fields = append(fields, "Allow", allowedMethods)
 	}
-	return s.Respond(status, strconv.Itoa(status)+" "+text+"\n", fields...)
+	return s.Respond(status, header.ErrorText(status), fields...)
 }
 
 // fail answers a request that has finally failed. If its response has been

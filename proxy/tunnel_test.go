@@ -62,15 +62,22 @@ func TestTunnel(t *testing.T) {
 		}
 		wantEcho(t, conn, "hello")
 		wantEcho(t, conn, string(proxytest.Pattern(100_000)))
-		must(t, conn.CloseWrite())
-		if rest, err := conn.Rest(); rest != "" || err != nil {
-			t.Errorf("after the end: %q, %v; want the end", rest, err)
-		}
-		if out := r.outcome(); out.err != nil || out.digest.Status != 101 {
-			t.Errorf("Log got %v, status %d; want 101", out.err, out.digest.Status)
-		}
-		origin.WaitOpen(0)
+		wantTunnelEnd(t, r, conn, origin)
 	})
+}
+
+// wantTunnelEnd ends a tunnel from the client's side and checks that all ends
+// in good order.
+func wantTunnelEnd(t *testing.T, r *rig, conn *proxytest.Conn, origin *proxytest.Origin) {
+	t.Helper()
+	must(t, conn.CloseWrite())
+	if rest, err := conn.Rest(); rest != "" || err != nil {
+		t.Errorf("after the end: %q, %v; want the end", rest, err)
+	}
+	if out := r.outcome(); out.err != nil || out.digest.Status != 101 {
+		t.Errorf("Log got %v, status %d; want 101", out.err, out.digest.Status)
+	}
+	origin.WaitOpen(0)
 }
 
 // Much data in both directions at once, without deadlock or loss.

@@ -87,14 +87,7 @@ func TestTunnelBeforeBody(t *testing.T) {
 				t.Errorf("echo = %q, %v; want raw", got, err)
 			}
 			wantEcho(t, conn, "more")
-			must(t, conn.CloseWrite())
-			if rest, err := conn.Rest(); rest != "" || err != nil {
-				t.Errorf("after the end: %q, %v; want the end", rest, err)
-			}
-			if out := r.outcome(); out.err != nil || out.digest.Status != 101 {
-				t.Errorf("Log got %v, status %d; want 101", out.err, out.digest.Status)
-			}
-			origin.WaitOpen(0)
+			wantTunnelEnd(t, r, conn, origin)
 		})
 	}
 }
