@@ -13,7 +13,7 @@ import (
 
 // A compressor encodes header fields (RFC 7541). It does what the encoder of
 // package hpack does, which looks each field up in four hash maps, with one
-// look at a small table: 3 % of the CPU of a small request.
+// look into a small hash table: 3 % of the CPU of a small request.
 type compressor struct {
 	limit   uint32 // of the dynamic table, in bytes as section 4.1 counts them
 	resized bool   // the peer must be told of it
@@ -26,7 +26,8 @@ type compressor struct {
 	oldest  uint32
 
 	// recent has, at the low bits of the hash of a field, the number plus one
-	// of the entry that was inserted last under them.
+	// of the entry that was inserted last under them, which leads to the one
+	// before it.
 	recent [64]uint32
 }
 
@@ -34,6 +35,7 @@ type compressor struct {
 type tableEntry struct {
 	hash        uint64
 	name, value string
+	before      uint32 // what recent had before it
 }
 
 // entryOverhead is what an entry counts beside its strings (section 4.1).
@@ -100,18 +102,20 @@ func (c *compressor) append(b []byte, static uint8, name, value string, how lite
 		hash ^= maphash.String(hashSeed, name)
 	}
 	slot := &c.recent[hash%uint64(len(c.recent))]
-	if number := *slot - 1; *slot > 0 && number >= c.oldest {
-		if e := &c.entries[number-c.oldest]; e.hash == hash && e.name == name && e.value == value {
-			last := c.oldest + uint32(len(c.entries)) - 1
-			return appendPrefixed(b, 0x80, 7, uint64(staticLen+1+last-number))
+	for next := *slot; next > c.oldest; { // it is 0 at the end, and may be gone before
+		e := &c.entries[next-1-c.oldest]
+		if e.hash == hash && e.name == name && e.value == value {
+			last := c.oldest + uint32(len(c.entries))
+			return appendPrefixed(b, 0x80, 7, uint64(staticLen+1+last-next))
 		}
+		next = e.before
 	}
 	b = appendPrefixed(b, 0x40, 6, uint64(static))
 	b = appendStrings(b, static, name, value)
 	if static == 0 {
 		name = strings.Clone(name) // as it is part of a whole head
 	}
-	e := tableEntry{hash, name, strings.Clone(value)}
+	e := tableEntry{hash, name, strings.Clone(value), *slot}
 	c.evict(c.limit - e.size())
 	c.entries = append(c.entries, e)
 	c.size += e.size()

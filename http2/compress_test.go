@@ -93,6 +93,22 @@ func TestCompressor(t *testing.T) {
 	}
 }
 
+// Every field that is in the table is found, whatever its hash.
+func TestCompressorFindsAll(t *testing.T) {
+	t.Parallel()
+	r := newCompressorRig()
+	var fields [][2]string
+	for i := range maxTableSize / (entryOverhead + len("x-a") + len("000")) {
+		fields = append(fields, [2]string{"x-a", fmt.Sprintf("%03d", i)})
+	}
+	r.send(t, fields...)
+	for _, f := range fields {
+		if b := r.send(t, f); len(b) > 2 {
+			t.Errorf("%s is sent again: block %x, want an index", f[1], b)
+		}
+	}
+}
+
 // Entries come and go, and the limit changes, and both sides agree.
 func TestCompressorEviction(t *testing.T) {
 	t.Parallel()
