@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/bytebuf"
 )
 
 // endLocked ends the connection with err, nil for a good end: all streams
@@ -90,9 +92,14 @@ func (c *conn) writeLimitLocked() time.Duration {
 	return max(c.cfg.WriteTimeout, 0)
 }
 
-// maxLinger is how much is read, and thrown away, in the wait for the peer to
-// close, in bytes.
-const maxLinger = 256 << 10
+// maxLinger is how much is read at once, and thrown away, in the wait for the
+// peer to close, in bytes. Behind it, a piece is read after each lingerPause: no
+// more than it takes to hear of the end. A fast client is held back by the full
+// window then, instead of being cut off.
+const (
+	maxLinger   = 256 << 10
+	lingerPause = 50 * time.Millisecond
+)
 
 // finish closes the connection when the flusher has ended. A server gives the
 // client the time to take the last words first: closing with data unread makes
@@ -110,7 +117,7 @@ func (c *conn) finish() {
 	if linger && nc.CloseWrite() == nil {
 		switch {
 		case !asked:
-			io.Copy(io.Discard, io.LimitReader(c.nc, maxLinger))
+			c.awaitClose()
 		case !heard:
 			c.awaitLastPing()
 		}
@@ -142,6 +149,19 @@ func (c *conn) behindLocked() bool {
 	return c.writing || c.out != nil || c.cfg.WriteTimeout <= 0 || time.Since(c.idleSince) <= c.cfg.WriteTimeout
 }
 
+// awaitClose reads until the client has closed, or the time is over.
+func (c *conn) awaitClose() {
+	b := bytebuf.Get(bytebuf.Medium)
+	defer b.Release()
+	for total := 0; ; {
+		n, err := c.nc.Read(b.B[:cap(b.B)])
+		if err != nil {
+			return
+		}
+		total = lingered(total, n)
+	}
+}
+
 // awaitLastPing reads until the client has taken everything, has closed, or
 // the time is over.
 func (c *conn) awaitLastPing() {
@@ -152,13 +172,22 @@ func (c *conn) awaitLastPing() {
 		}
 		return nil
 	}
-	for n := 0; n < maxLinger; {
+	for total := 0; ; {
 		h, p, err := c.in.next()
 		if err != nil || h.typ == framePing && h.has(flagAck) && bytes.Equal(p, lastPing) {
 			return
 		}
-		n += frameHeaderLen + h.length
+		total = lingered(total, frameHeaderLen+h.length)
 	}
+}
+
+// lingered adds n to what has been read in the wait for the peer to close, and
+// waits if that is much.
+func lingered(total, n int) int {
+	if total += n; total >= maxLinger {
+		time.Sleep(lingerPause)
+	}
+	return total
 }
 
 // outcome returns what OnClose is told.

@@ -429,6 +429,41 @@ func TestLinger(t *testing.T) {
 	}
 }
 
+// TestLingerSlowly: a client that sends without end is held back, and cut off
+// when the time is over.
+func TestLingerSlowly(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		peer, _, closed, done := serveHalf(t, Config{}, 0, ok)
+		peer.Write(rawFrame(framePushPromise, 0, 1, nil))
+		takeData(t, peer, frameGoAway, nil)
+		<-closed
+		start := time.Now()
+		atOnce, later := 0, 0
+		for piece := make([]byte, 1<<10); ; {
+			n, err := peer.Write(piece)
+			if time.Now().Equal(start) {
+				atOnce += n
+			} else {
+				later += n
+			}
+			if err != nil {
+				break
+			}
+		}
+		<-done
+		if atOnce != maxLinger {
+			t.Errorf("%d bytes were taken at once, want %d", atOnce, maxLinger)
+		}
+		if most := int(lastWords/lingerPause) << 10; later == 0 || later > most {
+			t.Errorf("%d bytes were taken later, want 1 to %d", later, most)
+		}
+		if got := time.Since(start); got < lastWords || got > lastWords+lingerPause {
+			t.Errorf("it took %v, want %v", got, lastWords)
+		}
+	})
+}
+
 // A halfConn is a connection in memory whose sending side can end alone, as
 // that of TCP can.
 type halfConn struct {
