@@ -21,7 +21,7 @@ var (
 
 // killedError is the error of an exchange that Shutdown has ended.
 func killedError(op string) error {
-	return proxyerr.New(proxyerr.Internal, proxyerr.Canceled, op, errKilled)
+	return &proxyerr.Error{Source: proxyerr.Internal, Kind: proxyerr.Canceled, Op: op, Status: 503, Err: errKilled}
 }
 
 // The time between two looks whether the client is still there, while a

@@ -336,7 +336,8 @@ func TestShutdownKills(t *testing.T) {
 				if tt.hooks != nil {
 					tt.hooks(&h, started)
 				}
-				r := newRig(t, m, proxy.Config{}, h)
+				logs := &logRecords{level: slog.LevelError}
+				r := newRig(t, m, proxy.Config{Logger: slogTo(logs)}, h)
 				conn := r.Dial()
 				if tt.raw == "" {
 					tt.raw = r.Request("GET", "/", "")
@@ -365,6 +366,9 @@ func TestShutdownKills(t *testing.T) {
 					if out := r.outcome(); out.err == nil || out.digest.Attempts > 1 {
 						t.Errorf("Log got %v after %d attempts, want an error after one at most", out.err, out.digest.Attempts)
 					}
+				}
+				for _, rec := range logs.take() {
+					t.Errorf("logged as an error, though it was ended on purpose: %s: %s", rec.Message, attr(rec, "err"))
 				}
 				if tt.name != "uploading to nobody" { // an origin that does not read sees no end
 					origin.WaitOpen(0)

@@ -114,6 +114,9 @@ func (x *exchange) logError(err error) {
 		return
 	}
 	level := slog.LevelError
+	if x.conn.killed.Load() {
+		level = slog.LevelWarn // on purpose, but a request is lost
+	}
 	if e, ok := errors.AsType[*proxyerr.Error](err); ok {
 		switch {
 		case e.Kind == proxyerr.HTTPStatus, e.Source == proxyerr.Downstream:

@@ -80,7 +80,7 @@ type Error struct {
 	Op     string // what was being done: "dial", "read response head"
 	Kind   Kind
 	Retry  Retry
-	Status int   // for Kind HTTPStatus and BadMessage: the status that the client is to get; 0 means by Source and Kind
+	Status int   // that the client is to get; 0 means by Source and Kind
 	Err    error // the cause, or nil
 }
 
