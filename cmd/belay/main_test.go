@@ -321,6 +321,7 @@ func TestExitCodes(t *testing.T) {
 		{"proxy --https nowhere --cert a --key b --to " + backend, 2, `--https: address "nowhere"`},
 		{"proxy --https 127.0.0.1:0 --cert a --key b --h2c --to " + backend, 2, "--h2c: there is no listener without TLS"},
 		{"proxy --tls-profile old --to " + backend, 2, `--tls-profile: is "old", want intermediate or modern`},
+		{"proxy --tls-profile modern --to " + backend, 2, "--tls-profile: there is no listener with TLS: add one with --https"},
 		{"proxy --to ftp://a", 2, `there is no scheme "ftp"`},
 		{"proxy --to https://a/b", 2, "more than scheme, host and port"},
 		{"proxy --upstream-ca f --to " + backend, 2, "--upstream-ca: there is no backend with TLS"},

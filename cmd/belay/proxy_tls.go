@@ -21,14 +21,14 @@ import (
 type tlsFlags struct {
 	https      []string
 	cert, key  []string
-	tlsProfile string
+	tlsProfile string // empty: not given
 }
 
 func (f *tlsFlags) add(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.https, "https", nil, "`address` to accept connections with TLS on; may be repeated (default none)")
 	fs.StringArrayVar(&f.cert, "cert", nil, "`file` with a certificate and its intermediates (PEM), for --https; may be repeated: the name that a client asks for decides, the first is the default")
 	fs.StringArrayVar(&f.key, "key", nil, "`file` with the key of a certificate (PEM); once for each --cert, in the same order")
-	fs.StringVar(&f.tlsProfile, "tls-profile", "intermediate", "`name` of Mozilla's profile for --https: intermediate (TLS 1.2 and 1.3) or modern (TLS 1.3)")
+	fs.StringVar(&f.tlsProfile, "tls-profile", "", "`name` of Mozilla's profile for --https: intermediate (TLS 1.2 and 1.3) or modern (TLS 1.3) (default intermediate)")
 }
 
 // config adds to cfg what the flags say.
@@ -49,8 +49,11 @@ func (f *tlsFlags) config(cfg *app.ProxyConfig) error {
 			cfg.Certificates = append(cfg.Certificates, cert.Pair{Cert: f.cert[i], Key: f.key[i]})
 		}
 	}
+	if f.tlsProfile != "" && len(f.https) == 0 {
+		errs = append(errs, errors.New("--tls-profile: there is no listener with TLS: add one with --https ADDRESS"))
+	}
 	switch f.tlsProfile {
-	case "intermediate":
+	case "", "intermediate":
 		cfg.TLSProfile = listener.Intermediate
 	case "modern":
 		cfg.TLSProfile = listener.Modern
