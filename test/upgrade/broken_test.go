@@ -70,8 +70,15 @@ func TestBrokenUpgrades(t *testing.T) {
 	t.Run("is killed while it waits", func(t *testing.T) {
 		next := b.start("", "-u")
 		b.must(next.WaitFor("waiting for the running process"))
-		next.Kill() // its socket is left behind
-		if _, err := os.Lstat(b.path("upgrade.sock")); err != nil {
+		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it says so before
+			if _, err := os.Lstat(b.path("upgrade.sock")); err == nil {
+				break
+			} else if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+		next.Kill()
+		if _, err := os.Lstat(b.path("upgrade.sock")); err != nil { // is left behind
 			t.Error(err)
 		}
 	})
