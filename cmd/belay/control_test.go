@@ -21,6 +21,7 @@ import (
 
 	"github.com/belay-proxy/belay/internal/app/apptest"
 	"github.com/belay-proxy/belay/internal/control"
+	"github.com/belay-proxy/belay/internal/testnet"
 )
 
 // A place is where processes have their files that only each other should find.
@@ -268,7 +269,7 @@ func TestUpgradeWithoutWaiting(t *testing.T) {
 	if err := os.WriteFile(conf, []byte("daemon_wait_for_ready: false\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
+	addr := testnet.FreeAddr(t)
 	if code, out := p.belay("proxy", "-d", "-c", conf, "--listen", addr, "--to", origin); code != 0 {
 		t.Fatalf("exit code %d: %s", code, out)
 	}
@@ -318,7 +319,7 @@ func TestUpgradeUnderServiceManager(t *testing.T) {
 		}
 	}
 	env := append(p.env(), "NOTIFY_SOCKET="+path)
-	first := apptest.StartEnv(t, "belay", append(env, "WATCHDOG_USEC=200000", "WATCHDOG_PID="), "proxy", "--listen", freeAddr(t), "--to", origin)
+	first := apptest.StartEnv(t, "belay", append(env, "WATCHDOG_USEC=200000", "WATCHDOG_PID="), "proxy", "--listen", testnet.FreeAddr(t), "--to", origin)
 	t.Cleanup(p.killAll)
 	wait("READY=1")
 	wait("WATCHDOG=1")
@@ -347,7 +348,7 @@ func TestUpgradeOfLink(t *testing.T) {
 	if err := os.Symlink(os.Args[0], link); err != nil {
 		t.Fatal(err)
 	}
-	b := apptest.StartPath(t, link, "belay", p.env(), "proxy", "-d", "--listen", freeAddr(t), "--to", origin)
+	b := apptest.StartPath(t, link, "belay", p.env(), "proxy", "-d", "--listen", testnet.FreeAddr(t), "--to", origin)
 	if code := b.Wait(); code != 0 {
 		t.Fatalf("exit code %d: %s", code, b.Output())
 	}
@@ -386,17 +387,6 @@ func TestFailedUpgradeIsQuiet(t *testing.T) {
 	if code := b.Wait(); code != 0 || strings.Count(b.Output(), line) != 1 {
 		t.Errorf("exit code %d, printed %d times that it listens:\n%s", code, strings.Count(b.Output(), line), b.Output())
 	}
-}
-
-// freeAddr returns an address on which nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // TestErrorIsPrintedOnce checks that of a daemon and the command that starts it

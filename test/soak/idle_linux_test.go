@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/testnet"
 )
 
 const (
@@ -82,12 +84,7 @@ func startBelay(t *testing.T, origin string, flags ...string) (addr string, pid 
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	_ = l.Close()
+	addr = testnet.FreeAddr(t)
 	cmd := exec.Command(exe, append([]string{"proxy", "--listen", addr, "--to", origin, "--health-check=false"}, flags...)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

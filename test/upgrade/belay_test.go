@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/belay-proxy/belay/cert"
+	"github.com/belay-proxy/belay/internal/testnet"
 )
 
 // A belay is a server that is upgraded again and again.
@@ -57,15 +57,15 @@ func newBelay(t *testing.T, conf string, prepare ...func(dir string) error) *bel
 	file := filepath.Join(dir, "conf.yaml")
 	b.admin = "unix:" + b.path("admin.sock")
 	if strings.Contains(conf, "user:") {
-		b.admin = freeAddr(t)
+		b.admin = testnet.FreeAddr(t)
 	}
 	conf = fmt.Sprintf("version: 1\nupgrade_sock: %s\nadmin_listen: %s\ngrace_period_seconds: 60\n%s", b.path("upgrade.sock"), b.admin, conf)
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b.must(writeCert(b.path("cert.pem")))
-	secure := freeAddr(t)
-	b.addrs = []string{freeAddr(t), "unix:" + b.path("http.sock"), "tls:" + secure}
+	secure := testnet.FreeAddr(t)
+	b.addrs = []string{testnet.FreeAddr(t), "unix:" + b.path("http.sock"), "tls:" + secure}
 	b.args = []string{"-c", file, "--backend", origin.Addr(), "--tls", secure, "--cert", b.path("cert.pem"),
 		"--listen", b.addrs[0], "--listen", b.addrs[1]}
 	t.Cleanup(func() {
@@ -105,17 +105,6 @@ func (b *belay) writeConf(t *testing.T, text string) string {
 	t.Helper()
 	b.must(os.WriteFile(b.path("other.yaml"), []byte(text), 0o600))
 	return b.path("other.yaml")
-}
-
-// freeAddr returns an address on which nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func (b *belay) must(err error) {

@@ -88,7 +88,7 @@ func TestBrokenUpgrades(t *testing.T) {
 		b.must(next.WaitFor("waiting for the running process"))
 		b.must(b.current.Signal(syscall.SIGQUIT))
 		b.must(next.WaitFor("taking over"))
-		b.must(b.current.Signal(syscall.SIGSTOP)) // it does not read that the new one is ready
+		b.must(b.current.Stop()) // it does not read that the new one is ready
 		b.must(os.WriteFile(b.path("go on"), nil, 0o600))
 		err := next.WaitFor("ready; the old process decides")
 		next.Kill()
@@ -187,7 +187,7 @@ func TestOldDies(t *testing.T) {
 				old.Kill()
 				b.must(os.WriteFile(b.path("go on"), nil, 0o600))
 			} else {
-				b.must(old.Signal(syscall.SIGSTOP))
+				b.must(old.Stop())
 				b.must(os.WriteFile(b.path("go on"), nil, 0o600))
 				b.must(next.WaitFor("ready; the old process decides"))
 				old.cmd.Process.Kill() // without a moment to go on

@@ -184,7 +184,7 @@ func drainWithWebSocket(t *testing.T, grace time.Duration) (*belay, *Client) {
 func TestBacklog(t *testing.T) {
 	t.Parallel()
 	b := newBelay(t, "")
-	b.must(b.current.Signal(syscall.SIGSTOP))
+	b.must(b.current.Stop())
 	var all sync.WaitGroup
 	var tally Tally
 	started := make(chan struct{}, 100)

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/testnet"
 )
 
 var peers = flag.Bool("peers", false, "put the same load on nginx and HAProxy while they are upgraded")
@@ -79,7 +81,7 @@ func TestPeers(t *testing.T) {
 			if err := writeCert(filepath.Join(dir, "cert.pem")); err != nil {
 				t.Fatal(err)
 			}
-			addrs := []string{freeAddr(t), "unix:" + filepath.Join(dir, "http.sock"), "tls:" + freeAddr(t)}
+			addrs := []string{testnet.FreeAddr(t), "unix:" + filepath.Join(dir, "http.sock"), "tls:" + testnet.FreeAddr(t)}
 			s, err := tt.start(t, dir, origin.Addr(), addrs)
 			if errors.Is(err, errNotInstalled) {
 				t.Skip(err)
@@ -113,16 +115,6 @@ func TestPeers(t *testing.T) {
 		})
 	}
 	fmt.Print(report.String()) // as it goes into docs/benchmarks.md
-}
-
-// waitUntil waits until ok returns true.
-func waitUntil(what string, ok func() bool) error {
-	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			return fmt.Errorf("it takes too long until %s", what)
-		}
-	}
-	return nil
 }
 
 // answers reports whether something accepts connections at addr.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,6 +62,24 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Signal sends a signal to the process.
 func (p *Process) Signal(sig syscall.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// Stop suspends the process, and returns when none of its threads runs any more.
+// SIGCONT has it go on.
+func (p *Process) Stop() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return waitUntil("the process is suspended", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+		for _, file := range threads {
+			b, err := os.ReadFile(file)
+			if _, state, _ := bytes.Cut(b, []byte(") ")); err == nil && !bytes.HasPrefix(state, []byte("T")) {
+				return false
+			}
+		}
+		return true
+	})
+}
 
 // WaitFor waits until the process has printed text. It returns an error if the
 // process ends before that, or if it takes too long.
@@ -126,4 +145,14 @@ func lookUp(name string) (string, error) {
 func isFile(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// waitUntil waits until ok returns true.
+func waitUntil(what string, ok func() bool) error {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("it takes too long until %s", what)
+		}
+	}
+	return nil
 }
