@@ -6,6 +6,7 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -84,6 +85,7 @@ var transports = []struct {
 	pair func(testing.TB) (client, server net.Conn)
 }{
 	{"tcp", tcpPair},
+	{"parked", parkPair},
 	{"pipe", pipePair},
 }
 
@@ -122,6 +124,19 @@ func tcpPair(t testing.TB) (client, server net.Conn) {
 	return client, server
 }
 
+// parkable has the connections that serve parks while they are idle.
+var parkable sync.Map
+
+// parkPair returns the two ends of a connection over loopback that is parked
+// whenever it is idle.
+func parkPair(t testing.TB) (client, server net.Conn) {
+	t.Helper()
+	client, server = tcpPair(t)
+	parkable.Store(server, true)
+	t.Cleanup(func() { parkable.Delete(server) })
+	return client, server
+}
+
 // pipePair returns the two ends of a connection in memory.
 func pipePair(t testing.TB) (client, server net.Conn) {
 	t.Helper()
@@ -131,17 +146,28 @@ func pipePair(t testing.TB) (client, server net.Conn) {
 	return client, server
 }
 
-// serve serves nc and returns a channel that is closed when Serve returns. The
+// serve serves nc and returns a channel that is closed when it has ended. The
 // test waits for that at its end.
 func serve(t testing.TB, nc net.Conn, cfg ServerConfig, handle func(*ServerStream)) (*ServerConn, <-chan struct{}) {
 	t.Helper()
+	park := false
+	if _, park = parkable.Load(nc); park {
+		cfg.ParkAfter = cmp.Or(cfg.ParkAfter, time.Millisecond)
+	}
 	cfg = cfg.WithDefaults()
 	c := NewServerConn(nc, &cfg, handle)
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c.Serve()
-	}()
+	var goOn func()
+	goOn = func() {
+		if park && c.ServeOrPark(goOn) {
+			return
+		}
+		if !park {
+			c.Serve()
+		}
+		close(done)
+	}
+	go goOn()
 	t.Cleanup(func() {
 		c.Kill()
 		<-done

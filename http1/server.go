@@ -24,7 +24,6 @@ type ServerConn struct {
 	handle func(*ServerStream)
 	stream *ServerStream // the current one, nil while idle
 
-	next      verdict
 	served    int       // requests
 	idleSince time.Time // since when it waits for a request
 	headStart time.Time // when the first part of an incomplete head came
@@ -37,6 +36,8 @@ type ServerConn struct {
 	idleTimeout, drainTimeout time.Duration
 	ownLimits                 bool // it has
 
+	next     verdict
+	mayPark  bool // ServeOrPark was called, and it is possible
 	state    atomic.Int32
 	draining atomic.Bool
 }
@@ -46,6 +47,7 @@ type verdict uint8
 
 const (
 	goOn         verdict = iota // wait for a request
+	standBy                     // wait for one without a goroutine
 	serveOutside                // serve the stream outside Loop
 	hangUp                      // close
 	hangUpGently                // close, but let the client read the answer first
@@ -92,9 +94,27 @@ func (c *ServerConn) NetConn() net.Conn { return c.io.NetConn() }
 func (c *ServerConn) Requests() int { return c.served }
 
 // Serve serves requests until the connection ends, and closes it.
-func (c *ServerConn) Serve() {
-	c.idleSince = netio.Now()
-	c.armIdle(c.idleSince)
+func (c *ServerConn) Serve() { c.serveOrPark(nil) }
+
+// ServeOrPark is Serve for callers that want to spare the goroutine of an idle
+// connection. When there has been no request for ServerConfig.ParkAfter, it
+// returns true, and the caller must not touch c any more, except for Drain and
+// Kill, until it calls wake, on a new goroutine. That happens once, when there
+// is something to do again; wake must call ServeOrPark. At the end of the
+// connection ServeOrPark returns false.
+func (c *ServerConn) ServeOrPark(wake func()) (parked bool) {
+	c.mayPark = c.io.Raw() && c.cfg.ParkAfter > 0
+	return c.serveOrPark(wake)
+}
+
+func (c *ServerConn) serveOrPark(wake func()) (parked bool) {
+	if c.next == standBy {
+		c.next = goOn
+		c.io.ArmRead(c.idleEnd()) // the time may be over
+	} else {
+		c.idleSince = netio.Now()
+		c.armIdle(c.idleSince)
+	}
 	receive := c.receive
 	for c.next == goOn {
 		err := c.io.Loop(receive)
@@ -112,8 +132,17 @@ func (c *ServerConn) Serve() {
 				c.resume()
 			}
 		}
+		if c.next == standBy {
+			if c.io.Park(c.idleEnd(), wake) {
+				return true
+			}
+			c.mayPark = false
+			c.next = goOn
+			c.io.ArmRead(c.idleEnd())
+		}
 	}
 	c.close()
+	return false
 }
 
 // resume goes back to waiting after a stream that was served outside Loop.
@@ -276,6 +305,9 @@ func (c *ServerConn) armIdle(now time.Time) {
 	if limit := c.idleLimit(); limit > 0 {
 		due = min(due, limit)
 	}
+	if c.mayPark {
+		due = min(due, c.cfg.ParkAfter)
+	}
 	c.io.EnsureRead(now, due/2, due)
 }
 
@@ -287,6 +319,15 @@ func (c *ServerConn) idleLimit() time.Duration {
 		limit = c.cfg.HeadTimeout
 	}
 	return max(limit, 0)
+}
+
+// idleEnd returns when that time is over, zero for never.
+func (c *ServerConn) idleEnd() time.Time {
+	limit := c.idleLimit()
+	if limit == 0 {
+		return time.Time{}
+	}
+	return c.idleSince.Add(limit)
 }
 
 // afterWait decides what to do when a wait for a request ended with err.
@@ -319,16 +360,18 @@ func (c *ServerConn) afterWait(err error) verdict {
 		}
 		return hangUp
 	}
-	limit := c.idleLimit()
+	end, park := c.idleEnd(), c.idleSince.Add(c.cfg.ParkAfter)
 	switch {
 	case !c.leaveBy.IsZero():
 		c.io.ArmRead(c.leaveBy)
-	case limit == 0:
-		c.io.ArmRead(time.Time{})
-	case now.Sub(c.idleSince) >= limit:
+	case !end.IsZero() && !now.Before(end):
 		return hangUp
+	case c.mayPark && !now.Before(park):
+		return standBy
+	case c.mayPark && (end.IsZero() || park.Before(end)):
+		c.io.ArmRead(park)
 	default:
-		c.io.ArmRead(c.idleSince.Add(limit))
+		c.io.ArmRead(end)
 	}
 	return goOn
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/belay-proxy/belay/internal/netio"
 )
 
 // How long an accept loop waits after an error that will not go away by
@@ -25,14 +27,26 @@ const (
 // returns, the connection no longer counts as open. The connection is a
 // *net.TCPConn or a *net.UnixConn.
 func (l *Listener) Serve(handle func(net.Conn)) {
+	l.ServeOrPark(func(c net.Conn, ended func()) {
+		defer ended()
+		handle(c)
+	})
+}
+
+// ServeOrPark is Serve for a handle that may return before the connection has
+// ended, and go on with it later: see [Parker]. The connection counts as open
+// until handle calls ended, as it must, once.
+func (l *Listener) ServeOrPark(handle func(c net.Conn, ended func())) {
 	l.work.Add(1)
 	defer l.work.Done()
+	ended := l.end // one function for all
+	serve := func(c net.Conn) { handle(c, ended) }
 	l.mu.Lock()
-	l.handle = handle
+	l.handle = serve
 	l.mu.Unlock()
 	var loops sync.WaitGroup
 	for range l.cfg.Tasks {
-		loops.Go(func() { l.acceptLoop(handle) })
+		loops.Go(func() { l.acceptLoop(serve) })
 	}
 	loops.Wait()
 }
@@ -44,8 +58,8 @@ func (l *Listener) acceptLoop(handle func(net.Conn)) {
 		c, err := l.ln.Accept()
 		if err == nil && l.allowed(c) {
 			pause = firstPause
-			l.active.Add(1)
-			l.work.Go(func() { l.serve(c, handle) })
+			l.begun()
+			go l.serve(c, handle) // ends with the connection, or when handle has parked it
 			continue
 		}
 		l.release()
@@ -67,34 +81,25 @@ func (l *Listener) acceptLoop(handle func(net.Conn)) {
 
 // serve hands a connection to handle.
 func (l *Listener) serve(c net.Conn, handle func(net.Conn)) {
-	defer l.release()
-	defer l.active.Add(-1)
 	if l.prepare != nil {
 		l.prepare(c)
 	}
-	growStack()
+	netio.GrowStack()
 	handle(c)
 }
 
-// stackRoom is what serving a request takes of the stack, in bytes, within a
-// kibibyte or two.
-const stackRoom = 6 << 10
-
-// growStack makes room on the stack of the calling goroutine at once. Without
-// it the stack grows twice in the middle of the first request, where there is
-// much on it to be moved: a tenth of the cost of a short connection. While
-// the connection is idle, the collector takes back what is not in use.
-//
-//go:noinline
-func growStack() {
-	var room [stackRoom]byte
-	touch(&room)
+// begun counts a connection as open.
+func (l *Listener) begun() {
+	l.work.Add(1)
+	l.active.Add(1)
 }
 
-// touch keeps room from being optimised away.
-//
-//go:noinline
-func touch(room *[stackRoom]byte) { room[0] = 0 }
+// end undoes begun, and the reserve that came before it.
+func (l *Listener) end() {
+	l.active.Add(-1)
+	l.release()
+	l.work.Done()
+}
 
 // reserve waits until one more connection may be open. It returns false after
 // Close.

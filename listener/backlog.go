@@ -40,8 +40,8 @@ func (l *Listener) takeBacklog() {
 		case !l.allowed(c):
 			c.Close()
 		default:
-			l.active.Add(1)
-			l.work.Go(func() { l.serveLate(c, handle) })
+			l.begun()
+			go l.serveLate(c, handle) // as in acceptLoop
 		}
 	}
 }

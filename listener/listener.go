@@ -26,7 +26,7 @@ type Listener struct {
 	err    error         // of Close
 
 	mu     sync.Mutex
-	handle func(net.Conn) // of Serve; guarded by mu
+	handle func(net.Conn) // serves a connection until it ends or is parked; guarded by mu
 
 	apply   func() error   // sets the options of an inherited socket; nil: it is not inherited
 	prepare func(net.Conn) // of each connection; nil: nothing

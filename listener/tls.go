@@ -31,6 +31,17 @@ type Handler interface {
 	Shutdown(ctx context.Context) error
 }
 
+// A Parker is a Handler that need not keep a goroutine for a connection on which
+// nothing happens.
+type Parker interface {
+	Handler
+
+	// ServeOrPark is ServeConn, but it may return while c is idle, and go on
+	// with it on another goroutine when something has come. When c has ended
+	// and is closed it calls ended: once, even if it panics.
+	ServeOrPark(c net.Conn, ended func())
+}
+
 // TLS is a Handler that secures connections and passes them on to another. It
 // stands between a listener and a proxy:
 //
@@ -124,6 +135,27 @@ func (t *TLS) ServeConn(raw net.Conn) {
 	if tc := t.secure(raw); tc != nil {
 		t.handler.ServeConn(tc)
 	}
+}
+
+// ServeOrPark is ServeConn, but if the other handler is a Parker, the connection
+// needs no goroutine while it is idle.
+func (t *TLS) ServeOrPark(raw net.Conn, ended func()) {
+	parker, ok := t.handler.(Parker)
+	if !ok {
+		defer ended()
+		t.ServeConn(raw)
+		return
+	}
+	tc := t.secure(raw)
+	if tc == nil {
+		t.end()
+		ended()
+		return
+	}
+	parker.ServeOrPark(tc, func() {
+		t.end()
+		ended()
+	})
 }
 
 // secure shakes hands with the client. It returns nil if that fails; the

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,8 +47,8 @@ type conn struct {
 	h1       *http1.ServerConn
 	h2       atomic.Pointer[http2.ServerConn] // set if the client speaks HTTP/2; h1 has ended then
 	tls      *tls.ConnectionState             // nil without TLS
+	ended    func()                           // to be called at the end; nil: the connection is not to be parked
 	client   netip.AddrPort                   // zero for a Unix socket
-	unix     bool                             // it came through one
 	clientIP string                           // as text, made once per connection
 
 	mu    sync.Mutex
@@ -55,6 +56,7 @@ type conn struct {
 
 	upstream atomic.Pointer[upstream.Conn] // the one in use by a request of HTTP/1, for kill
 	killed   atomic.Bool
+	unix     bool // it came through a Unix socket
 }
 
 func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Request) *Proxy) {
@@ -100,20 +102,53 @@ func (f *front) newConn(nc net.Conn) *conn {
 	return c
 }
 
-func (f *front) serveConn(nc net.Conn) {
+// serveConn serves a connection until it ends. If ended is not nil, it may be
+// parked meanwhile, and ended is called at the end.
+func (f *front) serveConn(nc net.Conn, ended func()) {
 	c := f.newConn(nc)
+	c.ended = ended
 	f.add(c)
-	defer f.remove(c)
+	c.run()
+}
+
+// run serves the connection until it ends or is parked.
+func (c *conn) run() {
+	parked := false
+	defer func() {
+		if parked {
+			return // another goroutine has it, maybe
+		}
+		c.front.remove(c)
+		if c.ended != nil {
+			c.ended()
+		}
+	}()
 	if h2 := c.h2.Load(); h2 != nil {
 		h2.Serve()
 		return
 	}
-	c.h1.Serve()
+	if c.ended == nil {
+		c.h1.Serve()
+	} else if parked = c.h1.ServeOrPark(c.wake); parked {
+		return
+	}
 	if early := c.h1.Preface(); early != nil {
 		c.startH2(early)
 		c.begun()
 		c.h2.Load().Serve()
 	}
+}
+
+// wake goes on with a connection that was parked. There is no caller who would
+// see to a panic.
+func (c *conn) wake() {
+	defer func() {
+		if p := recover(); p != nil {
+			c.front.log.Error("connection panicked", "panic", p, "stack", string(debug.Stack()))
+			c.nc.Close()
+		}
+	}()
+	c.run()
 }
 
 // startH2 makes the connection one of HTTP/2. early is what has been received

@@ -48,7 +48,12 @@ func New[S any](cfg Config, hooks Hooks[S]) (*Proxy, error) {
 func (p *Proxy) Connector() *upstream.Connector { return p.cfg.Connector }
 
 // ServeConn serves the requests on c until it ends, and closes it.
-func (p *Proxy) ServeConn(c net.Conn) { p.front.serveConn(c) }
+func (p *Proxy) ServeConn(c net.Conn) { p.front.serveConn(c, nil) }
+
+// ServeOrPark is ServeConn, but it may return while c is idle
+// (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
+// something has come. When c has ended it calls ended, once.
+func (p *Proxy) ServeOrPark(c net.Conn, ended func()) { p.front.serveConn(c, ended) }
 
 // Shutdown ends idle connections, lets busy ones finish what is in hand, and
 // returns when all are gone. When ctx ends first, it closes those that are
@@ -97,7 +102,12 @@ func NewSwitch(cfg Config, choose func(*header.Request) *Proxy) (*Switch, error)
 }
 
 // ServeConn serves the requests on c until it ends, and closes it.
-func (s *Switch) ServeConn(c net.Conn) { s.front.serveConn(c) }
+func (s *Switch) ServeConn(c net.Conn) { s.front.serveConn(c, nil) }
+
+// ServeOrPark is ServeConn, but it may return while c is idle
+// (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
+// something has come. When c has ended it calls ended, once.
+func (s *Switch) ServeOrPark(c net.Conn, ended func()) { s.front.serveConn(c, ended) }
 
 // Shutdown is as for a Proxy.
 func (s *Switch) Shutdown(ctx context.Context) error { return s.front.shutdown(ctx) }

@@ -94,7 +94,7 @@ func socketPath(t testing.TB) string {
 type server struct {
 	listener net.Listener
 	handler  Handler
-	wg       sync.WaitGroup // the accept loop and every ServeConn
+	wg       sync.WaitGroup // the accept loop and every connection
 
 	stopOnce sync.Once
 	stopErr  error
@@ -113,8 +113,19 @@ func (s *server) accept() {
 		if err != nil {
 			return
 		}
-		s.wg.Go(func() { s.handler.ServeConn(c) })
+		s.wg.Add(1)
+		go s.serve(c) // ends with the connection, or when that is parked
 	}
+}
+
+// serve has the handler serve c, in the way in which a listener.Listener does.
+func (s *server) serve(c net.Conn) {
+	if h, ok := s.handler.(interface{ ServeOrPark(net.Conn, func()) }); ok {
+		h.ServeOrPark(c, s.wg.Done)
+		return
+	}
+	defer s.wg.Done()
+	s.handler.ServeConn(c)
 }
 
 // stop ends the server. It waits no longer than patience for the goroutines.

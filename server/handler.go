@@ -13,7 +13,8 @@ import (
 )
 
 // A ConnHandler serves the connections that a listening service accepts.
-// *proxy.Proxy is one.
+// *proxy.Proxy is one. If it is a listener.Parker, too, as a proxy is, idle
+// connections need no goroutine.
 type ConnHandler interface {
 	// ServeConn serves c until it ends, and closes it. It is called on a
 	// goroutine of its own. It may still be called when Shutdown has begun,

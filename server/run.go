@@ -132,7 +132,7 @@ func (r *run) accept(v *Service) {
 	for _, l := range v.bound() {
 		r.accepting.Go(func() {
 			if r.isOurs(l) {
-				l.Serve(func(c net.Conn) { r.serveConn(v, c) })
+				l.ServeOrPark(func(c net.Conn, ended func()) { r.serveConn(v, c, ended) })
 			}
 		})
 		r.log.Info("listening", "service", v.name, "addr", l.Addr().String())
@@ -167,13 +167,18 @@ func (r *run) waitFor(v *Service) bool {
 
 // serveConn has the handler of v serve c. A handler that panics costs only its
 // connection.
-func (r *run) serveConn(v *Service, c net.Conn) {
+func (r *run) serveConn(v *Service, c net.Conn, ended func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.log.Error("handler panicked", "service", v.name, "panic", p, "stack", string(debug.Stack()))
 			c.Close()
 		}
 	}()
+	if parker, ok := v.handler.(listener.Parker); ok {
+		parker.ServeOrPark(c, ended)
+		return
+	}
+	defer ended()
 	v.handler.ServeConn(c)
 }
 

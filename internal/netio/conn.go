@@ -18,7 +18,7 @@ import (
 var ErrAgain = errors.New("netio: nothing to read now")
 
 // A Conn wraps a connection. One goroutine may read while another writes;
-// Interrupt and PeerGone may be called from any.
+// Interrupt, Kill and PeerGone may be called from any.
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: no descriptor, use nc
@@ -27,30 +27,31 @@ type Conn struct {
 	tlsTimeout atomic.Int64 // writeTimeout, as the goroutine that reads may write, too
 
 	// The state of Loop.
-	fd     uintptr // valid while inLoop
-	inLoop bool
-	loop   func() bool
-	step   func(uintptr) bool // c.loopStep, bound once
+	fd   uintptr // valid while inLoop
+	loop func() bool
+	step func(uintptr) bool // c.loopStep, bound once
 
-	more    bool  // Recv may have left something behind
-	ends    ends  // whether that may be the end
-	lateErr error // what came together with data; Recv returns it next
+	readArmed time.Time     // the read deadline that is set, zero if none
+	lateErr   error         // what came together with data; Recv returns it next
+	idleStep  func(uintptr) // sets idle, bound once
 
-	idle     IdleState
-	idleStep func(uintptr) // sets idle, bound once
-
-	readArmed   time.Time // the read deadline that is set, zero if none
+	// Small fields stand together: there is a Conn for each idle connection.
+	inLoop      bool
+	more        bool // Recv may have left something behind
+	ends        ends // whether that may be the end
+	idle        IdleState
 	interrupted atomic.Bool
 	killed      atomic.Bool
+	parkedAt    atomic.Int32 // the descriptor plus one while it is parked, else 0
+	writeArmed  atomic.Bool
+	anyPace     atomic.Bool // writePace does not count any more
 
 	// The state of one Write.
 	pending      [3][]byte
 	writeTimeout time.Duration
-	writeArmed   atomic.Bool
 	writeErr     error
 	writePace    Pace
-	anyPace      atomic.Bool        // writePace does not count any more
-	waitStart    time.Time          // of a wait for writing that is not over, zero if none
+	waitStart    time.Duration      // of a wait for writing that is not over, as sinceStart; zero if none
 	writeStep    func(uintptr) bool // c.writeSome, bound once
 }
 
@@ -258,6 +259,7 @@ var past = time.Unix(1, 0)
 func (c *Conn) Interrupt() {
 	c.interrupted.Store(true)
 	c.nc.SetReadDeadline(past)
+	c.unpark()
 }
 
 // Interrupted reports whether Interrupt or Kill is in force.
@@ -274,6 +276,7 @@ func (c *Conn) Resume() {
 func (c *Conn) Kill() {
 	c.killed.Store(true)
 	c.nc.SetDeadline(past)
+	c.unpark()
 }
 
 // Killed reports whether Kill has been called.
@@ -321,7 +324,7 @@ func (c *Conn) beginWait(timeout time.Duration) error {
 		if !c.writePace.MayWait() {
 			return ErrTooSlow
 		}
-		c.waitStart = Now()
+		c.waitStart = sinceStart()
 	}
 	c.armWrite(timeout)
 	return nil
@@ -329,9 +332,9 @@ func (c *Conn) beginWait(timeout time.Duration) error {
 
 // endWait takes note of the end of such a wait, if there was one.
 func (c *Conn) endWait() {
-	if !c.waitStart.IsZero() {
-		c.writePace.Waited(Now().Sub(c.waitStart))
-		c.waitStart = time.Time{}
+	if c.waitStart != 0 {
+		c.writePace.Waited(sinceStart() - c.waitStart)
+		c.waitStart = 0
 	}
 }
 

@@ -25,6 +25,9 @@
 // A TLS connection has it too if crypto/tls reads from a [Transport]: a read
 // there fails inside Loop as Recv does, and crypto/tls goes on after it.
 //
+// A connection on which nothing is expected for some time needs no goroutine to
+// wait for it: [Conn.Park].
+//
 // On connections without a descriptor (in-memory, other systems) Loop calls f
 // in a plain loop and Recv blocks. The results are the same.
 //

@@ -25,7 +25,7 @@ import (
 
 const (
 	idleConns       = 10_000
-	maxIdlePerConn  = 8 << 10 // bytes of memory of the process
+	maxIdlePerConn  = 4 << 10 // bytes of memory of the process
 	descriptorsLeft = 500     // for everything else in this process
 )
 

@@ -1,0 +1,93 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package listener
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/http1"
+	"github.com/belay-proxy/belay/internal/testnet/testcert"
+	"github.com/belay-proxy/belay/proxy"
+	"github.com/belay-proxy/belay/upstream"
+)
+
+// A TLS connection has no goroutine while it is idle, and goes on.
+func TestTLSParked(t *testing.T) {
+	p, err := proxy.New(proxy.Config{
+		Logger:     quiet,
+		Downstream: proxy.Downstream{HTTP1: http1.ServerConfig{ParkAfter: time.Millisecond}},
+	}, proxy.Hooks[struct{}]{
+		RequestFilter: func(s *proxy.Session, _ *struct{}) (bool, error) { return true, s.Respond(200, "hello") },
+		UpstreamPeer:  func(*proxy.Session, *struct{}) (*upstream.Peer, error) { return nil, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := testcert.NewCA(t, "root")
+	secure, err := NewTLS(TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}})), Logger: quiet}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t, Config{Addr: "127.0.0.1:0"})
+	var loop sync.WaitGroup
+	loop.Go(func() { l.ServeOrPark(secure.ServeOrPark) })
+
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second}, Config: &tls.Config{
+			RootCAs: ca.Pool(), ServerName: "a", MinVersion: version, MaxVersion: version,
+		}}
+		c, err := d.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		br := bufio.NewReader(c)
+		for range 3 {
+			waitParked(t)
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			res, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(res.Body); string(text) != "hello" || err != nil {
+				t.Errorf("%s: got %q, %v", tls.VersionName(version), text, err)
+			}
+		}
+	}
+	waitParked(t)
+	if got := l.Active(); got != 2 {
+		t.Errorf("Active = %d, want 2", got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := secure.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	l.Close()
+	loop.Wait()
+	l.Wait()
+}
+
+// waitParked waits until no connection of HTTP/1 has a goroutine.
+func waitParked(t *testing.T) {
+	t.Helper()
+	all := make([]byte, 1<<20)
+	for end := time.Now().Add(20 * time.Second); bytes.Contains(all[:runtime.Stack(all, true)], []byte("http1.(*ServerConn)")); {
+		if time.Now().After(end) {
+			t.Fatal("a connection is not parked")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

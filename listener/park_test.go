@@ -1,0 +1,128 @@
+// Copyright 2026 The belay authors
+// SPDX-License-Identifier: Apache-2.0
+
+package listener
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/belay-proxy/belay/internal/testnet/testcert"
+)
+
+// A parkingHandler returns from each connection at once, and ends it later.
+type parkingHandler struct {
+	echoHandler
+	parked chan func() // ends one
+}
+
+func (h *parkingHandler) ServeOrPark(c net.Conn, ended func()) {
+	h.parked <- func() {
+		c.Close()
+		ended()
+	}
+}
+
+// A connection counts as open while it is parked.
+func TestServeOrPark(t *testing.T) {
+	l := listen(t, Config{Addr: "127.0.0.1:0", MaxConns: 2})
+	h := &parkingHandler{parked: make(chan func(), 3)}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		l.ServeOrPark(h.ServeOrPark)
+	}()
+	for range 3 {
+		dial(t, l)
+	}
+	first, second := <-h.parked, <-h.parked
+	if got := l.Active(); got != 2 {
+		t.Errorf("Active = %d, want 2", got)
+	}
+	select {
+	case <-h.parked:
+		t.Fatal("a third connection, where two may be open")
+	case <-time.After(20 * time.Millisecond):
+	}
+	first()
+	third := <-h.parked
+	l.Close()
+	<-served
+	all := make(chan struct{})
+	go func() {
+		defer close(all)
+		l.Wait()
+	}()
+	second()
+	select {
+	case <-all:
+		t.Error("Wait does not wait for a parked connection")
+	case <-time.After(20 * time.Millisecond):
+	}
+	third()
+	<-all
+	if got := l.Active(); got != 0 {
+		t.Errorf("Active = %d, want 0", got)
+	}
+}
+
+// Shutdown waits for connections that are parked, and a connection whose
+// handshake fails has ended.
+func TestTLSServeOrPark(t *testing.T) {
+	ca := testcert.NewCA(t, "root")
+	h := &parkingHandler{parked: make(chan func(), 1)}
+	secure, err := NewTLS(TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}})), Logger: quiet}, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t, Config{Addr: "127.0.0.1:0"})
+	var loop sync.WaitGroup
+	loop.Go(func() { l.ServeOrPark(secure.ServeOrPark) })
+
+	plain := dial(t, l)
+	plain.Write([]byte("no TLS, but some bytes\n"))
+	plain.Read(make([]byte, 100)) // the alert
+	plain.Close()
+	for l.Active() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+
+	go talk(l.Addr().String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "a"}, "hi")
+	end := <-h.parked
+	done := make(chan error, 1)
+	go func() { done <- secure.Shutdown(context.Background()) }()
+	select {
+	case err := <-done:
+		t.Errorf("Shutdown = %v while a connection is parked", err)
+	case <-time.After(10 * time.Millisecond):
+	}
+	if l.Active() != 1 {
+		t.Errorf("Active = %d, want 1", l.Active())
+	}
+	end()
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
+	l.Close()
+	loop.Wait()
+	l.Wait()
+}
+
+// A handler that is no Parker is served as ever.
+func TestTLSServeOrParkPlain(t *testing.T) {
+	ca := testcert.NewCA(t, "root")
+	secure, _ := newTLS(t, TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}}))})
+	l := listen(t, Config{Addr: "127.0.0.1:0"})
+	var loop sync.WaitGroup
+	loop.Go(func() { l.ServeOrPark(secure.ServeOrPark) })
+	if answer, _, err := talk(l.Addr().String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "a"}, "hi"); answer != "hi\n" || err != nil {
+		t.Errorf("answer is %q, %v", answer, err)
+	}
+	l.Close()
+	loop.Wait()
+	l.Wait()
+}
