@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -108,10 +109,11 @@ func TestServeOrParkLimits(t *testing.T) {
 			start := time.Now()
 			tt.cfg.ParkAfter = time.Millisecond
 			r := newParkRig(t, tt.cfg)
+			r.waitParked()
 			for range tt.requests {
 				r.get()
+				r.waitParked()
 			}
-			r.waitParked()
 			if _, err := r.br.ReadByte(); err != io.EOF {
 				t.Errorf("read = %v, want EOF", err)
 			}
@@ -120,6 +122,76 @@ func TestServeOrParkLimits(t *testing.T) {
 			}
 			waitFor(t, "the end", r.done)
 		})
+	}
+}
+
+// A request that comes behind the limit, while the connection is still open, is
+// served: parked connections are not looked at all the time.
+func TestServeOrParkLate(t *testing.T) {
+	t.Parallel()
+	const limit = 100 * time.Millisecond
+	served := 0
+	for range 6 {
+		r := newParkRig(t, ServerConfig{ParkAfter: time.Millisecond, IdleTimeout: limit})
+		r.waitParked()
+		r.get()
+		r.waitParked()
+		r.client.SetReadDeadline(time.Now().Add(limit + 50*time.Millisecond))
+		if _, err := r.br.ReadByte(); err == io.EOF {
+			continue // it has ended in time
+		}
+		r.client.SetReadDeadline(time.Now().Add(patience))
+		io.WriteString(r.client, get11)
+		if _, err := r.br.ReadByte(); err == nil {
+			served++
+		} else if err != io.EOF && !isReset(err) {
+			t.Error(err)
+		}
+	}
+	if served == 0 { // some may have met the very moment of the end
+		t.Error("no request was served")
+	}
+}
+
+// A connection of TLS whose buffers nobody has looked into is not parked.
+func TestServeOrParkLooks(t *testing.T) {
+	t.Parallel()
+	_, server := tcpPair(t)
+	cfg := ServerConfig{ParkAfter: time.Nanosecond}.WithDefaults()
+	c := NewServerConn(server, &cfg, echo)
+	c.mayPark = true
+	c.idleSince = time.Now().Add(-time.Second)
+	if got := c.afterWait(os.ErrDeadlineExceeded); got != goOn {
+		t.Errorf("before a look: %d, want %d", got, goOn)
+	}
+	c.io.ArmRead(time.Now().Add(patience))
+	c.io.Loop(func() bool {
+		if c.receive() || !c.looked {
+			t.Error("a look finds something, or is not one")
+		}
+		return true
+	})
+	if got := c.afterWait(os.ErrDeadlineExceeded); got != standBy {
+		t.Errorf("after it: %d, want %d", got, standBy)
+	}
+}
+
+// A connection that was woken for nothing is parked again.
+func TestServeOrParkAgain(t *testing.T) {
+	t.Parallel()
+	_, server := tcpPair(t)
+	cfg := ServerConfig{ParkAfter: time.Millisecond, HeadTimeout: -1}.WithDefaults()
+	c := NewServerConn(server, &cfg, echo)
+	c.mayPark = true
+	c.idleSince = time.Now().Add(-time.Second)
+	c.next = standBy
+	if c.awake(); c.next != goOn {
+		t.Errorf("awake: %d, want %d", c.next, goOn)
+	}
+	defer time.AfterFunc(patience, c.Kill).Stop()
+	err := c.io.Loop(c.receive)
+	if got := c.afterWait(err); got != standBy {
+		t.Errorf("later: %d after %v, want %d", got, err, standBy)
 	}
 }
 
@@ -132,7 +204,7 @@ func TestServeOrParkNot(t *testing.T) {
 	}{
 		{"negative", ServerConfig{ParkAfter: -1, IdleTimeout: 50 * time.Millisecond}},
 		{"ends before", ServerConfig{ParkAfter: time.Hour, IdleTimeout: 50 * time.Millisecond}},
-		{"ends then", ServerConfig{ParkAfter: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond}},
+		{"ends then", ServerConfig{ParkAfter: time.Second, IdleTimeout: time.Second}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -160,12 +232,14 @@ func TestServeOrParkDrain(t *testing.T) {
 	cfg := ServerConfig{ParkAfter: time.Millisecond, IdleTimeout: -1, Patience: patience}
 	for _, end := range []func(*ServerConn){(*ServerConn).Drain, (*ServerConn).Kill} {
 		r := newParkRig(t, cfg)
+		r.waitParked()
 		r.get()
 		r.waitParked()
 		end(r.conn)
 		waitFor(t, "the end", r.done)
 	}
 	r := newParkRig(t, cfg)
+	r.waitParked()
 	r.get()
 	r.waitParked()
 	patient.Store(true)
@@ -178,8 +252,9 @@ func TestServeOrParkDrain(t *testing.T) {
 // lets the request be answered.
 func TestServeOrParkDrainRace(t *testing.T) {
 	t.Parallel()
-	for range 300 {
-		r := newParkRig(t, ServerConfig{ParkAfter: time.Microsecond, IdleTimeout: -1})
+	for range 100 {
+		r := newParkRig(t, ServerConfig{ParkAfter: time.Millisecond, IdleTimeout: -1})
+		r.waitParked()
 		r.get()
 		r.waitParked()
 		go r.conn.Drain()

@@ -38,6 +38,7 @@ type ServerConn struct {
 
 	next     verdict
 	mayPark  bool // ServeOrPark was called, and it is possible
+	looked   bool // nothing that has arrived is left, also in the buffers of TLS
 	state    atomic.Int32
 	draining atomic.Bool
 }
@@ -103,14 +104,13 @@ func (c *ServerConn) Serve() { c.serveOrPark(nil) }
 // is something to do again; wake must call ServeOrPark. At the end of the
 // connection ServeOrPark returns false.
 func (c *ServerConn) ServeOrPark(wake func()) (parked bool) {
-	c.mayPark = c.io.Raw() && c.cfg.ParkAfter > 0
+	c.mayPark = netio.CanPark && c.io.Raw() && c.cfg.ParkAfter > 0
 	return c.serveOrPark(wake)
 }
 
 func (c *ServerConn) serveOrPark(wake func()) (parked bool) {
 	if c.next == standBy {
-		c.next = goOn
-		c.io.ArmRead(c.idleEnd()) // the time may be over
+		c.awake()
 	} else {
 		c.idleSince = netio.Now()
 		c.armIdle(c.idleSince)
@@ -136,17 +136,49 @@ func (c *ServerConn) serveOrPark(wake func()) (parked bool) {
 			if c.io.Park(c.idleEnd(), wake) {
 				return true
 			}
-			c.mayPark = false
 			c.next = goOn
-			c.io.ArmRead(c.idleEnd())
+			c.armPark(netio.Now(), parkAgain)
 		}
 	}
 	c.close()
 	return false
 }
 
+// lookTime is enough for Loop to look what has arrived: it does not if the
+// deadline is over.
+const lookTime = 50 * time.Millisecond
+
+// parkAgain is the time until the next try when a connection could not be
+// parked.
+const parkAgain = time.Minute
+
+// awake makes up for the time in which the connection was parked.
+func (c *ServerConn) awake() {
+	c.next = goOn
+	now, end := netio.Now(), c.idleEnd()
+	switch {
+	case c.io.Idle() == netio.HasData:
+		c.io.ArmRead(now.Add(lookTime)) // even if the time is over: the client cannot know
+	case !end.IsZero() && !now.Before(end):
+		c.io.ArmRead(end)
+	default:
+		c.armPark(now, c.cfg.ParkAfter)
+	}
+}
+
+// armPark makes sure that the connection is parked after some time, unless it
+// ends before that.
+func (c *ServerConn) armPark(now time.Time, after time.Duration) {
+	due := now.Add(after)
+	if end := c.idleEnd(); !end.IsZero() && end.Before(due) {
+		due = end
+	}
+	c.io.ArmRead(due)
+}
+
 // resume goes back to waiting after a stream that was served outside Loop.
 func (c *ServerConn) resume() {
+	c.looked = false
 	if c.in.empty() {
 		c.becomeIdle()
 		return
@@ -175,6 +207,7 @@ func (c *ServerConn) receive() (done bool) {
 				}
 				c.becomeIdle()
 				if c.next != goOn || !c.in.full {
+					c.looked = true
 					return c.next != goOn
 				}
 			case headRefused:
@@ -186,6 +219,7 @@ func (c *ServerConn) receive() (done bool) {
 		case nil:
 		case netio.ErrAgain:
 			c.in.release()
+			c.looked = true
 			return false
 		default:
 			c.recvErr = err
@@ -367,7 +401,10 @@ func (c *ServerConn) afterWait(err error) verdict {
 	case !end.IsZero() && !now.Before(end):
 		return hangUp
 	case c.mayPark && !now.Before(park):
-		return standBy
+		if c.looked {
+			return standBy
+		}
+		c.io.ArmRead(now.Add(lookTime))
 	case c.mayPark && (end.IsZero() || park.Before(end)):
 		c.io.ArmRead(park)
 	default:

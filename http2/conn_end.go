@@ -158,36 +158,38 @@ func (c *conn) awaitClose() {
 		if err != nil {
 			return
 		}
-		total = lingered(total, n)
+		total += n
+		linger(total)
 	}
 }
 
 // awaitLastPing reads until the client has taken everything, has closed, or
 // the time is over.
 func (c *conn) awaitLastPing() {
+	total := 0
 	c.in.fired = false
-	c.in.look = func(time.Time) error {
+	c.in.look = func(time.Time) error { // before each read
 		if c.in.fired {
 			return errOver
 		}
+		linger(total)
 		return nil
 	}
-	for total := 0; ; {
+	for {
 		h, p, err := c.in.next()
 		if err != nil || h.typ == framePing && h.has(flagAck) && bytes.Equal(p, lastPing) {
 			return
 		}
-		total = lingered(total, frameHeaderLen+h.length)
+		total += frameHeaderLen + h.length
 	}
 }
 
-// lingered adds n to what has been read in the wait for the peer to close, and
-// waits if that is much.
-func lingered(total, n int) int {
-	if total += n; total >= maxLinger {
+// linger puts off the next read if total bytes are much for the wait for the
+// peer to close.
+func linger(total int) {
+	if total >= maxLinger {
 		time.Sleep(lingerPause)
 	}
-	return total
 }
 
 // outcome returns what OnClose is told.

@@ -4,6 +4,7 @@
 package http2
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -460,6 +461,35 @@ func TestLingerSlowly(t *testing.T) {
 		}
 		if got := time.Since(start); got < lastWords || got > lastWords+lingerPause {
 			t.Errorf("it took %v, want %v", got, lastWords)
+		}
+	})
+}
+
+// TestLingerFlood: small frames that come in masses do not hold up the end, nor a
+// kill.
+func TestLingerFlood(t *testing.T) {
+	t.Parallel()
+	inBubble(t, "", func(t *testing.T) {
+		peer, c, closed, done := serveHalf(t, Config{}, 1, ok)
+		takeData(t, peer, frameData, nil)
+		go io.Copy(io.Discard, peer)
+		c.Drain()
+		<-closed
+		flood := bytes.Repeat(rawFrame(0xbb, 0, 0, nil), 3000)
+		var start time.Time
+		go func() {
+			time.Sleep(10 * time.Second)
+			start = time.Now()
+			c.Kill()
+		}()
+		for {
+			if _, err := peer.Write(flood); err != nil {
+				break
+			}
+		}
+		<-done
+		if got := time.Since(start); start.IsZero() || got > lastGasp+lingerPause {
+			t.Errorf("it ended %v after Kill, want at most %v", got, lastGasp+lingerPause)
 		}
 	})
 }

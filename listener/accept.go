@@ -109,7 +109,11 @@ func (l *Listener) reserve() bool {
 	}
 	select {
 	case l.slots <- struct{}{}:
-		return !l.isClosed()
+		if l.isClosed() {
+			l.release() // for a connection of the backlog
+			return false
+		}
+		return true
 	case <-l.closed:
 		return false
 	}

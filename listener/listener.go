@@ -136,8 +136,8 @@ func (l *Listener) Wait() { l.work.Wait() }
 
 // Close stops accepting and frees the address; the file of a Unix socket is
 // removed. Connections that have been accepted are not touched, and those that
-// wait in the backlog are still passed to the handle of Serve, without counting
-// for MaxConns. But if the socket is shared, both the backlog and the file
+// wait in the backlog are still passed to the handle of Serve, as MaxConns
+// allows. But if the socket is shared, both the backlog and the file
 // stay, for the other process. Close may be called several times.
 func (l *Listener) Close() error {
 	l.once.Do(func() {

@@ -6,6 +6,7 @@ package listener
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"sync"
 	"testing"
@@ -110,6 +111,74 @@ func TestTLSServeOrPark(t *testing.T) {
 	l.Close()
 	loop.Wait()
 	l.Wait()
+}
+
+// The place of a connection that ends at the moment of Close goes to one of the
+// backlog, not to the accept loop.
+func TestCloseKeepsPlaces(t *testing.T) {
+	for range 200 {
+		l := listen(t, Config{Addr: "127.0.0.1:0", MaxConns: 1})
+		h := &parkingHandler{parked: make(chan func(), 2)}
+		var loop sync.WaitGroup
+		loop.Go(func() { l.ServeOrPark(h.ServeOrPark) })
+		first := dial(t, l)
+		end := <-h.parked
+		second := dial(t, l)
+		end()
+		l.Close()
+		loop.Wait()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			l.Wait()
+		}()
+		select {
+		case end := <-h.parked:
+			end()
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Fatal("a connection of the backlog is not served")
+		}
+		<-ended
+		first.Close()
+		second.Close()
+	}
+}
+
+// A panicHandler is a slog.Handler that panics when a handshake has failed.
+type panicHandler struct{ slog.Handler }
+
+func (panicHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (panicHandler) Handle(context.Context, slog.Record) error { panic("in a logger") }
+
+// A connection whose start panics has ended.
+func TestTLSServeOrParkPanics(t *testing.T) {
+	ca := testcert.NewCA(t, "root")
+	secure, err := NewTLS(TLSConfig{
+		Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}})),
+		Logger:       slog.New(panicHandler{slog.DiscardHandler}),
+	}, &parkingHandler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	near.Close()
+	ended := 0
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it does not panic")
+			}
+		}()
+		secure.ServeOrPark(far, func() { ended++ })
+	}()
+	if ended != 1 {
+		t.Errorf("ended was called %d times, want 1", ended)
+	}
+	if err := secure.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown = %v", err)
+	}
 }
 
 // A handler that is no Parker is served as ever.

@@ -146,16 +146,20 @@ func (t *TLS) ServeOrPark(raw net.Conn, ended func()) {
 		t.ServeConn(raw)
 		return
 	}
-	tc := t.secure(raw)
-	if tc == nil {
+	over := func() {
 		t.end()
 		ended()
-		return
 	}
-	parker.ServeOrPark(tc, func() {
-		t.end()
-		ended()
-	})
+	passedOn := false
+	defer func() {
+		if !passedOn { // the handshake failed or panicked
+			over()
+		}
+	}()
+	if tc := t.secure(raw); tc != nil {
+		passedOn = true
+		parker.ServeOrPark(tc, over)
+	}
 }
 
 // secure shakes hands with the client. It returns nil if that fails; the

@@ -113,30 +113,41 @@ func (f *front) serveConn(nc net.Conn, ended func()) {
 
 // run serves the connection until it ends or is parked.
 func (c *conn) run() {
-	parked := false
+	parked, panics := false, true
 	defer func() {
 		if parked {
-			return // another goroutine has it, maybe
+			return // maybe another goroutine has it by now
+		}
+		if panics {
+			cut(c.nc)
 		}
 		c.front.remove(c)
 		if c.ended != nil {
 			c.ended()
 		}
 	}()
+	parked = c.serveOrPark()
+	panics = false
+}
+
+// serveOrPark serves the connection until it ends, or is parked. In that case
+// wake goes on with it.
+func (c *conn) serveOrPark() (parked bool) {
 	if h2 := c.h2.Load(); h2 != nil {
 		h2.Serve()
-		return
+		return false
 	}
 	if c.ended == nil {
 		c.h1.Serve()
-	} else if parked = c.h1.ServeOrPark(c.wake); parked {
-		return
+	} else if c.h1.ServeOrPark(c.wake) {
+		return true
 	}
 	if early := c.h1.Preface(); early != nil {
 		c.startH2(early)
 		c.begun()
 		c.h2.Load().Serve()
 	}
+	return false
 }
 
 // wake goes on with a connection that was parked. There is no caller who would
@@ -145,10 +156,17 @@ func (c *conn) wake() {
 	defer func() {
 		if p := recover(); p != nil {
 			c.front.log.Error("connection panicked", "panic", p, "stack", string(debug.Stack()))
-			c.nc.Close()
 		}
 	}()
 	c.run()
+}
+
+// cut closes a connection without the goodbye of TLS: nothing on it is complete.
+func cut(nc net.Conn) {
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
+	}
+	nc.Close()
 }
 
 // startH2 makes the connection one of HTTP/2. early is what has been received

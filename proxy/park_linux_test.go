@@ -19,13 +19,15 @@ import (
 // are idle.
 var parking = proxy.Config{Downstream: proxy.Downstream{H2C: true, HTTP1: http1.ServerConfig{ParkAfter: time.Millisecond}}}
 
-// waitAllParked waits until no connection of HTTP/1 has a goroutine. No other
-// test may run.
-func waitAllParked(t *testing.T) {
+// waitAllParked waits until there are n connections, and none has a goroutine. No
+// other test may run.
+func waitAllParked(t *testing.T, r *rig, n int) {
 	t.Helper()
 	all := make([]byte, 1<<20)
 	eventually(t, "parking of all", func() bool {
-		return !bytes.Contains(all[:runtime.Stack(all, true)], []byte("http1.(*ServerConn)"))
+		stacks := all[:runtime.Stack(all, true)]
+		return r.proxy.Stats().Connections == n && !bytes.Contains(stacks, []byte("ServeOrPark")) &&
+			!bytes.Contains(stacks, []byte("(*lot).emptied"))
 	})
 }
 
@@ -38,19 +40,15 @@ func TestParked(t *testing.T) {
 	for i := range conns {
 		conns[i] = r.Dial()
 	}
-	eventually(t, "connections", func() bool { return r.proxy.Stats().Connections == len(conns) })
 	for range 3 {
-		waitAllParked(t)
-		if got := r.proxy.Stats().Connections; got != len(conns) {
-			t.Errorf("Stats tell of %d connections, want %d", got, len(conns))
-		}
+		waitAllParked(t, r, len(conns))
 		for _, conn := range conns {
 			must(t, conn.Send(r.Request("GET", "/", "")))
 			conn.Response("GET").Check(t, 200, "")
 			r.wantOK()
 		}
 	}
-	waitAllParked(t)
+	waitAllParked(t, r, len(conns))
 	must(t, conns[0].Close())
 	eventually(t, "the end of the one that was closed", func() bool { return r.proxy.Stats().Connections == len(conns)-1 })
 	must(t, receive(t, "Shutdown", shutdown(t.Context(), r)))
@@ -66,8 +64,7 @@ func TestParkedRetire(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	r := newRig(t, proxytest.Mode{Downstream: proxytest.H1}, parking, to(proxytest.NewOrigin(t)))
 	busy, idle := r.Dial(), r.Dial()
-	eventually(t, "connections", func() bool { return r.proxy.Stats().Connections == 2 })
-	waitAllParked(t)
+	waitAllParked(t, r, 2)
 	r.proxy.Retire(time.Hour)
 	must(t, busy.Send(r.Request("GET", "/", "")))
 	res := busy.Response("GET")
@@ -89,8 +86,7 @@ func TestParkedPreface(t *testing.T) {
 	proxytest.CheckLeaks(t)
 	r := newRig(t, proxytest.Mode{Downstream: proxytest.H1}, parking, to(proxytest.NewOrigin(t)))
 	conn := r.Dial()
-	eventually(t, "connection", func() bool { return r.proxy.Stats().Connections == 1 })
-	waitAllParked(t)
+	waitAllParked(t, r, 1)
 	must(t, conn.Send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+"\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
 	settings := make([]byte, 9)
 	if _, err := io.ReadFull(conn.NetConn(), settings); err != nil || settings[3] != 4 {

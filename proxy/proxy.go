@@ -52,7 +52,8 @@ func (p *Proxy) ServeConn(c net.Conn) { p.front.serveConn(c, nil) }
 
 // ServeOrPark is ServeConn, but it may return while c is idle
 // (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
-// something has come. When c has ended it calls ended, once.
+// something has come. When c has ended it calls ended, once. If ended is nil, it is
+// ServeConn.
 func (p *Proxy) ServeOrPark(c net.Conn, ended func()) { p.front.serveConn(c, ended) }
 
 // Shutdown ends idle connections, lets busy ones finish what is in hand, and
@@ -106,7 +107,8 @@ func (s *Switch) ServeConn(c net.Conn) { s.front.serveConn(c, nil) }
 
 // ServeOrPark is ServeConn, but it may return while c is idle
 // (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
-// something has come. When c has ended it calls ended, once.
+// something has come. When c has ended it calls ended, once. If ended is nil, it is
+// ServeConn.
 func (s *Switch) ServeOrPark(c net.Conn, ended func()) { s.front.serveConn(c, ended) }
 
 // Shutdown is as for a Proxy.

@@ -30,10 +30,11 @@ type Handler interface {
 
 // Serve serves h on a free loopback port and returns its URL,
 // "http://127.0.0.1:port". Every connection is handed to h.ServeConn as the
-// *net.TCPConn that was accepted, on a goroutine of its own.
+// *net.TCPConn that was accepted, on a goroutine of its own; to h.ServeOrPark if
+// h is a listener.Parker.
 //
-// stop closes the listener, shuts h down and waits for all of these
-// goroutines. It may be called more than once.
+// stop closes the listener, shuts h down and waits until all connections have
+// ended. It may be called more than once.
 func Serve(h Handler) (url string, stop func()) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -10,7 +10,8 @@ import "time"
 // the caller must not touch c any more: wake is called, once and on a new
 // goroutine, when there is something to read, the stream has ended, until has
 // come, within a second or two, or Interrupt or Kill has been called. Zero for
-// until means never. Park must not be called inside Loop.
+// until means never. Park must not be called inside Loop, and only if nothing is
+// left to receive: Recv has returned ErrAgain, or More is false.
 func (c *Conn) Park(until time.Time, wake func()) bool {
 	return c.raw != nil && theLot.park(c, until, wake)
 }

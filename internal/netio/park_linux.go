@@ -13,6 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// CanPark tells whether Conn.Park may return true.
+const CanPark = true
+
 // theLot is where all connections of the process are parked.
 var theLot lot
 
@@ -32,8 +35,8 @@ type lot struct {
 type slot struct {
 	conn  *Conn // nil: the slot is free
 	wake  func()
-	until time.Time // zero: for ever
-	park  uint32    // which one it was: events of earlier ones do not count
+	until time.Duration // as sinceStart; zero: for ever
+	park  uint32        // which one it was: events of earlier ones do not count
 }
 
 // lotTick is how often the lot looks which connections have been there long
@@ -61,12 +64,17 @@ func (l *lot) park(c *Conn, until time.Time, wake func()) (ok bool) {
 		if s.conn != nil { // its descriptor was closed by somebody else, and given out again
 			l.emptied(s)
 		}
-		*s = slot{c, wake, until, l.parks}
+		*s = slot{c, wake, 0, l.parks}
+		if !until.IsZero() {
+			s.until = until.Sub(start)
+		}
 		l.parked++
 		c.parkedAt.Store(int32(fd) + 1)
 		ok = true
 	})
-	if ok && c.Interrupted() { // it may have come before parkedAt was set
+	if ok && c.Interrupted() {
+		// It may have come before parkedAt was set. If the connection has been
+		// woken since and is parked again, this wakes it once for nothing.
 		c.unpark()
 	}
 	return ok && err == nil
@@ -103,17 +111,17 @@ func (l *lot) watch(f *os.File, raw syscall.RawConn) {
 	for {
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
-			n, _ = unix.EpollWait(int(fd), events[:], 0) // the only error is EINTR, which does not come without a wait
+			n, _ = unix.EpollWait(int(fd), events[:], 0) // -1 with an error, of which none comes without a wait
 			return n > 0
 		})
 		l.mu.Lock()
-		for _, e := range events[:n] {
+		for _, e := range events[:max(n, 0)] {
 			if s := &l.slots[e.Fd]; s.conn != nil && s.park == uint32(e.Pad) {
 				l.wake(int(e.Fd))
 			}
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			l.wakeOld(time.Now())
+			l.wakeOld(sinceStart())
 			f.SetReadDeadline(time.Now().Add(lotTick))
 		}
 		if l.parked == 0 {
@@ -126,9 +134,9 @@ func (l *lot) watch(f *os.File, raw syscall.RawConn) {
 }
 
 // wakeOld wakes the connections whose time is over.
-func (l *lot) wakeOld(now time.Time) {
+func (l *lot) wakeOld(now time.Duration) {
 	for fd := range l.slots {
-		if s := &l.slots[fd]; s.conn != nil && !s.until.IsZero() && !now.Before(s.until) {
+		if s := &l.slots[fd]; s.conn != nil && s.until != 0 && now >= s.until {
 			l.wake(fd)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -179,6 +181,7 @@ func TestParkEnds(t *testing.T) {
 		}
 	}
 	gone()
+	polls := eventPolls(t)
 	for range 20 {
 		near, far := tcpPair(t)
 		c := New(near)
@@ -197,6 +200,26 @@ func TestParkEnds(t *testing.T) {
 		}
 	}
 	gone()
+	for end := time.Now().Add(patience); eventPolls(t) > polls; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d descriptors of epoll are open, want %d", eventPolls(t), polls)
+		}
+	}
+}
+
+// eventPolls returns how many descriptors of epoll the process has.
+func eventPolls(t *testing.T) (n int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if to, _ := os.Readlink(link); to == "anon_inode:[eventpoll]" {
+			n++
+		}
+	}
+	return n
 }
 
 // Everything at once: each connection wakes exactly once for each time that it

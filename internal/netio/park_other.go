@@ -7,6 +7,9 @@ package netio
 
 import "time"
 
+// CanPark tells whether Conn.Park may return true.
+const CanPark = false
+
 // There is no lot: every connection keeps its goroutine.
 type lot struct{}
 
