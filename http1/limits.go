@@ -78,7 +78,8 @@ type ServerConfig struct {
 	// ParkAfter is how long a connection must have been without a request
 	// until ServerConn.ServeOrPark gives up its goroutine: that saves 4 KiB of
 	// memory, and costs the next request some microseconds. Zero means
-	// 2 seconds; negative means that it never does. Only Linux can.
+	// 2 seconds; negative means that it never does. Less than a millisecond
+	// counts as one. Only Linux can.
 	ParkAfter time.Duration
 
 	// BodyTimeout bounds each wait for more of a request body. Zero means
@@ -163,7 +164,9 @@ func (c ServerConfig) WithDefaults() ServerConfig {
 	c.Limits = c.Limits.withDefaults()
 	c.HeadTimeout = cmp.Or(c.HeadTimeout, 10*time.Second)
 	c.IdleTimeout = cmp.Or(c.IdleTimeout, 75*time.Second)
-	c.ParkAfter = cmp.Or(c.ParkAfter, 2*time.Second)
+	if c.ParkAfter = cmp.Or(c.ParkAfter, 2*time.Second); c.ParkAfter > 0 {
+		c.ParkAfter = max(c.ParkAfter, time.Millisecond) // a deadline that is over before the wait begins ends it
+	}
 	c.BodyTimeout = cmp.Or(c.BodyTimeout, time.Minute)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, time.Minute)
 	c.MinBodyRate = cmp.Or(c.MinBodyRate, 240)

@@ -157,7 +157,7 @@ func TestServeOrParkLate(t *testing.T) {
 func TestServeOrParkLooks(t *testing.T) {
 	t.Parallel()
 	_, server := tcpPair(t)
-	cfg := ServerConfig{ParkAfter: time.Nanosecond}.WithDefaults()
+	cfg := ServerConfig{ParkAfter: time.Millisecond}.WithDefaults()
 	c := NewServerConn(server, &cfg, echo)
 	c.mayPark = true
 	c.idleSince = time.Now().Add(-time.Second)

@@ -59,6 +59,7 @@ type Parker interface {
 type TLS struct {
 	cfg      TLSConfig
 	handler  Handler
+	parker   Parker // handler, if it is one
 	policies *tlsPolicies
 	root     *tls.Config   // chooses the policy
 	turns    chan struct{} // has an element for each handshake that computes; nil for no limit
@@ -95,6 +96,7 @@ func NewTLS(cfg TLSConfig, handler Handler) (*TLS, error) {
 		return nil, err
 	}
 	t := &TLS{cfg: cfg.withDefaults(handler), handler: handler, shaking: make(map[*tlsLower]struct{})}
+	t.parker, _ = handler.(Parker)
 	t.policies = newTLSPolicies(&t.cfg)
 	t.root = &tls.Config{GetConfigForClient: t.choose, MinVersion: tls.VersionTLS12}
 	if n := t.cfg.MaxHandshakes; n > 0 {
@@ -140,26 +142,32 @@ func (t *TLS) ServeConn(raw net.Conn) {
 // ServeOrPark is ServeConn, but if the other handler is a Parker, the connection
 // needs no goroutine while it is idle.
 func (t *TLS) ServeOrPark(raw net.Conn, ended func()) {
-	parker, ok := t.handler.(Parker)
-	if !ok {
-		defer ended()
-		t.ServeConn(raw)
-		return
+	tc, over := t.secureOrEnd(raw, ended)
+	switch {
+	case tc == nil:
+	case t.parker != nil:
+		t.parker.ServeOrPark(tc, over)
+	default:
+		defer over()
+		t.handler.ServeConn(tc)
 	}
-	over := func() {
+}
+
+// secureOrEnd is secure. If that fails or panics it calls over, which does what
+// is to be done when the connection has ended.
+//
+//go:noinline
+func (t *TLS) secureOrEnd(raw net.Conn, ended func()) (tc *tls.Conn, over func()) {
+	over = func() {
 		t.end()
 		ended()
 	}
-	passedOn := false
 	defer func() {
-		if !passedOn { // the handshake failed or panicked
+		if tc == nil {
 			over()
 		}
 	}()
-	if tc := t.secure(raw); tc != nil {
-		passedOn = true
-		parker.ServeOrPark(tc, over)
-	}
+	return t.secure(raw), over
 }
 
 // secure shakes hands with the client. It returns nil if that fails; the

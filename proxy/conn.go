@@ -76,13 +76,14 @@ func (f *front) init(cfg Downstream, log *slog.Logger, choose func(*header.Reque
 	f.conns = make(map[*conn]struct{})
 }
 
-// newConn returns a connection that is not served yet. It is not part of
-// serveConn, so that what it needs on the stack is free again while the
-// connection is idle.
+// open returns a connection that counts as open; run serves it. If ended is not
+// nil, it may be parked meanwhile, and ended is called at the end. This is not part
+// of run, so that what it needs on the stack is free again while the connection is
+// idle.
 //
 //go:noinline
-func (f *front) newConn(nc net.Conn) *conn {
-	c := &conn{front: f, nc: nc}
+func (f *front) open(nc net.Conn, ended func()) *conn {
+	c := &conn{front: f, nc: nc, ended: ended}
 	switch addr := nc.RemoteAddr().(type) {
 	case *net.TCPAddr:
 		ap := addr.AddrPort()
@@ -99,16 +100,8 @@ func (f *front) newConn(nc net.Conn) *conn {
 	if c.tls != nil && c.tls.NegotiatedProtocol == "h2" {
 		c.startH2(nil)
 	}
-	return c
-}
-
-// serveConn serves a connection until it ends. If ended is not nil, it may be
-// parked meanwhile, and ended is called at the end.
-func (f *front) serveConn(nc net.Conn, ended func()) {
-	c := f.newConn(nc)
-	c.ended = ended
 	f.add(c)
-	c.run()
+	return c
 }
 
 // run serves the connection until it ends or is parked.

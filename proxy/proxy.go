@@ -48,13 +48,13 @@ func New[S any](cfg Config, hooks Hooks[S]) (*Proxy, error) {
 func (p *Proxy) Connector() *upstream.Connector { return p.cfg.Connector }
 
 // ServeConn serves the requests on c until it ends, and closes it.
-func (p *Proxy) ServeConn(c net.Conn) { p.front.serveConn(c, nil) }
+func (p *Proxy) ServeConn(c net.Conn) { p.front.open(c, nil).run() }
 
 // ServeOrPark is ServeConn, but it may return while c is idle
 // (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
 // something has come. When c has ended it calls ended, once. If ended is nil, it is
 // ServeConn.
-func (p *Proxy) ServeOrPark(c net.Conn, ended func()) { p.front.serveConn(c, ended) }
+func (p *Proxy) ServeOrPark(c net.Conn, ended func()) { p.front.open(c, ended).run() }
 
 // Shutdown ends idle connections, lets busy ones finish what is in hand, and
 // returns when all are gone. When ctx ends first, it closes those that are
@@ -103,13 +103,13 @@ func NewSwitch(cfg Config, choose func(*header.Request) *Proxy) (*Switch, error)
 }
 
 // ServeConn serves the requests on c until it ends, and closes it.
-func (s *Switch) ServeConn(c net.Conn) { s.front.serveConn(c, nil) }
+func (s *Switch) ServeConn(c net.Conn) { s.front.open(c, nil).run() }
 
 // ServeOrPark is ServeConn, but it may return while c is idle
 // (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
 // something has come. When c has ended it calls ended, once. If ended is nil, it is
 // ServeConn.
-func (s *Switch) ServeOrPark(c net.Conn, ended func()) { s.front.serveConn(c, ended) }
+func (s *Switch) ServeOrPark(c net.Conn, ended func()) { s.front.open(c, ended).run() }
 
 // Shutdown is as for a Proxy.
 func (s *Switch) Shutdown(ctx context.Context) error { return s.front.shutdown(ctx) }
