@@ -299,7 +299,7 @@ func keepAliveTimeout(params string) time.Duration {
 	for param := range strings.SplitSeq(params, ",") {
 		name, value, _ := strings.Cut(trimSpace(param), "=")
 		if header.EqualName(name, "timeout") {
-			if n, err := strconv.Atoi(value); err == nil && n > 0 {
+			if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > 0 {
 				return time.Duration(min(n, 3600)) * time.Second
 			}
 		}

@@ -5,6 +5,7 @@ package netio
 
 import (
 	"errors"
+	"math"
 	"net"
 	"sync"
 	"testing"
@@ -29,9 +30,10 @@ func TestPace(t *testing.T) {
 		{"a byte is not enough", 100, []step{{0, 5 * second, true}, {1, 11 * time.Millisecond, false}}},
 		{"a byte is enough", 100, []step{{0, 5 * second, true}, {1, 10 * time.Millisecond, true}, {0, 1, false}}},
 		{"caught up", 100, []step{{0, 10 * second, false}, {500, 0, true}, {0, 1, false}}},
-		{"most credit", 100, []step{{1 << 50, 0, true}, {1 << 50, 60 * second, true}, {0, 1, false}}},
+		{"most credit", 100, []step{{1 << 30, 0, true}, {1 << 30, 60 * second, true}, {0, 1, false}}},
 		{"behind, but just fast enough", 100, []step{{0, 100 * second, false}, {9500, 80 * second, false}, {8000, 80 * second, false}, {8000, 0, true}}},
-		{"highest rate", 1 << 62, []step{{1 << 62, 60 * second, true}, {0, 1, false}}},
+		{"highest rate", math.MaxInt, []step{ // 16 seconds each if an int has 32 bits
+			{math.MaxInt, 0, true}, {math.MaxInt, 0, true}, {math.MaxInt, 0, true}, {math.MaxInt, 60 * second, true}, {0, 1, false}}},
 	}
 	for _, tt := range tests {
 		p := NewPace(tt.rate, 5*second)
