@@ -49,7 +49,9 @@ func (c *ServerConn) work(w *worker, st *ServerStream) {
 }
 
 // growStack makes the stack of a new goroutine as large as a request will
-// need, while there is next to nothing on it to move.
+// need, while there is next to nothing on it to move. It is not netio.GrowStack,
+// with which h2c was dearer in six of seven rounds, and an idle connection took
+// 2 KiB more.
 //
 //go:noinline
 func growStack(i int) byte {

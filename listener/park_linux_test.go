@@ -35,13 +35,10 @@ func TestTLSParked(t *testing.T) {
 		t.Fatal(err)
 	}
 	ca := testcert.NewCA(t, "root")
-	secure, err := NewTLS(TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}})), Logger: quiet}, p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tlsHandler := secure(t, TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}}))}, p)
 	l := listen(t, Config{Addr: "127.0.0.1:0"})
 	var loop sync.WaitGroup
-	loop.Go(func() { l.ServeOrPark(secure.ServeOrPark) })
+	loop.Go(func() { l.ServeOrPark(tlsHandler.ServeOrPark) })
 
 	for i, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second}, Config: &tls.Config{
@@ -69,7 +66,7 @@ func TestTLSParked(t *testing.T) {
 	waitParked(t, l, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := secure.Shutdown(ctx); err != nil {
+	if err := tlsHandler.Shutdown(ctx); err != nil {
 		t.Errorf("Shutdown = %v", err)
 	}
 	l.Close()

@@ -76,13 +76,10 @@ func TestServeOrPark(t *testing.T) {
 func TestTLSServeOrPark(t *testing.T) {
 	ca := testcert.NewCA(t, "root")
 	h := &parkingHandler{parked: make(chan func(), 1)}
-	secure, err := NewTLS(TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}})), Logger: quiet}, h)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tlsHandler := secure(t, TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}}))}, h)
 	l := listen(t, Config{Addr: "127.0.0.1:0"})
 	var loop sync.WaitGroup
-	loop.Go(func() { l.ServeOrPark(secure.ServeOrPark) })
+	loop.Go(func() { l.ServeOrPark(tlsHandler.ServeOrPark) })
 
 	plain := dial(t, l)
 	plain.Write([]byte("no TLS, but some bytes\n"))
@@ -95,7 +92,7 @@ func TestTLSServeOrPark(t *testing.T) {
 	go talk(l.Addr().String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "a"}, "hi")
 	end := <-h.parked
 	done := make(chan error, 1)
-	go func() { done <- secure.Shutdown(context.Background()) }()
+	go func() { done <- tlsHandler.Shutdown(context.Background()) }()
 	select {
 	case err := <-done:
 		t.Errorf("Shutdown = %v while a connection is parked", err)
@@ -155,13 +152,10 @@ func (panicHandler) Handle(context.Context, slog.Record) error { panic("in a log
 // A connection whose start panics has ended.
 func TestTLSServeOrParkPanics(t *testing.T) {
 	ca := testcert.NewCA(t, "root")
-	secure, err := NewTLS(TLSConfig{
+	tlsHandler := secure(t, TLSConfig{
 		Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}})),
 		Logger:       slog.New(panicHandler{slog.DiscardHandler}),
 	}, &parkingHandler{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	near, far := net.Pipe()
 	near.Close()
 	ended := 0
@@ -171,12 +165,12 @@ func TestTLSServeOrParkPanics(t *testing.T) {
 				t.Error("it does not panic")
 			}
 		}()
-		secure.ServeOrPark(far, func() { ended++ })
+		tlsHandler.ServeOrPark(far, func() { ended++ })
 	}()
 	if ended != 1 {
 		t.Errorf("ended was called %d times, want 1", ended)
 	}
-	if err := secure.Shutdown(t.Context()); err != nil {
+	if err := tlsHandler.Shutdown(t.Context()); err != nil {
 		t.Errorf("Shutdown = %v", err)
 	}
 }
@@ -184,10 +178,10 @@ func TestTLSServeOrParkPanics(t *testing.T) {
 // A handler that is no Parker is served as ever.
 func TestTLSServeOrParkPlain(t *testing.T) {
 	ca := testcert.NewCA(t, "root")
-	secure, _ := newTLS(t, TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}}))})
+	tlsHandler, _ := newTLS(t, TLSConfig{Certificates: newStore(t, ca.Issue(t, testcert.Spec{Names: []string{"a"}}))})
 	l := listen(t, Config{Addr: "127.0.0.1:0"})
 	var loop sync.WaitGroup
-	loop.Go(func() { l.ServeOrPark(secure.ServeOrPark) })
+	loop.Go(func() { l.ServeOrPark(tlsHandler.ServeOrPark) })
 	if answer, _, err := talk(l.Addr().String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "a"}, "hi"); answer != "hi\n" || err != nil {
 		t.Errorf("answer is %q, %v", answer, err)
 	}

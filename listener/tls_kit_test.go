@@ -101,15 +101,21 @@ func serveTLS(t testing.TB, h *TLS) string {
 // newTLS returns a TLS handler in front of an echo.
 func newTLS(t testing.TB, cfg TLSConfig) (*TLS, *echoHandler) {
 	t.Helper()
+	e := new(echoHandler)
+	return secure(t, cfg, e), e
+}
+
+// secure returns a TLS handler in front of another one.
+func secure(t testing.TB, cfg TLSConfig, handler Handler) *TLS {
+	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = quiet
 	}
-	e := new(echoHandler)
-	h, err := NewTLS(cfg, e)
+	h, err := NewTLS(cfg, handler)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, e
+	return h
 }
 
 // newStore returns a store of certificates.

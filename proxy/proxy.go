@@ -105,10 +105,7 @@ func NewSwitch(cfg Config, choose func(*header.Request) *Proxy) (*Switch, error)
 // ServeConn serves the requests on c until it ends, and closes it.
 func (s *Switch) ServeConn(c net.Conn) { s.front.open(c, nil).run() }
 
-// ServeOrPark is ServeConn, but it may return while c is idle
-// (http1.ServerConfig.ParkAfter), and go on with it on another goroutine when
-// something has come. When c has ended it calls ended, once. If ended is nil, it is
-// ServeConn.
+// ServeOrPark is as for a Proxy.
 func (s *Switch) ServeOrPark(c net.Conn, ended func()) { s.front.open(c, ended).run() }
 
 // Shutdown is as for a Proxy.

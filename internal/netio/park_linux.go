@@ -4,7 +4,6 @@
 package netio
 
 import (
-	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -120,7 +119,7 @@ func (l *lot) watch(f *os.File, raw syscall.RawConn) {
 				l.wake(int(e.Fd))
 			}
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if IsTimeout(err) {
 			l.wakeOld(sinceStart())
 			f.SetReadDeadline(time.Now().Add(lotTick))
 		}

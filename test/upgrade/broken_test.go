@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -47,11 +48,7 @@ func TestBrokenUpgrades(t *testing.T) {
 			before := len(logLines(b.current, tt.old))
 			b.must(b.current.Signal(syscall.SIGQUIT))
 			next := b.start(tt.fault, append(tt.args, "-u")...)
-			for end := time.Now().Add(patience); len(logLines(b.current, tt.old)) == before; time.Sleep(time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("the old process has not logged %q", tt.old)
-				}
-			}
+			b.waitLogged(tt.old, before)
 			if strings.HasPrefix(tt.name, "hangs") {
 				next.Kill()
 			}
@@ -70,13 +67,10 @@ func TestBrokenUpgrades(t *testing.T) {
 	t.Run("is killed while it waits", func(t *testing.T) {
 		next := b.start("", "-u")
 		b.must(next.WaitFor("waiting for the running process"))
-		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // it says so before
-			if _, err := os.Lstat(b.path("upgrade.sock")); err == nil {
-				break
-			} else if time.Now().After(end) {
-				t.Fatal(err)
-			}
-		}
+		b.must(waitUntil("the socket is there", func() bool { // it says so before
+			_, err := os.Lstat(b.path("upgrade.sock"))
+			return err == nil
+		}))
 		next.Kill()
 		if _, err := os.Lstat(b.path("upgrade.sock")); err != nil { // is left behind
 			t.Error(err)
@@ -121,11 +115,7 @@ func TestBrokenUpgrades(t *testing.T) {
 		}
 		before := len(logLines(b.current, "upgrade failed"))
 		slow.Kill()
-		for end := time.Now().Add(patience); len(logLines(b.current, "upgrade failed")) == before; time.Sleep(time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the old process does not know that the new one is gone")
-			}
-		}
+		b.waitLogged("upgrade failed", before)
 	})
 	t.Run("foreign user", func(t *testing.T) { b.checkForeignUser(t) })
 	if t.Failed() {
@@ -138,15 +128,25 @@ func TestBrokenUpgrades(t *testing.T) {
 	t.Logf("%d requests, %d failed", load.OK(), load.Failed())
 }
 
+// upgradeFailed is what the old process logs when the new one is gone.
+const upgradeFailed = "upgrade failed; this process serves on"
+
+// waitLogged waits until the current process has logged text more than before
+// times.
+func (b *belay) waitLogged(text string, before int) {
+	b.t.Helper()
+	b.must(waitUntil(fmt.Sprintf("the process logs %q once more", text), func() bool { return len(logLines(b.current, text)) > before }))
+}
+
 // failures returns how many upgrades of the current process have failed.
 func (b *belay) failures() int {
-	return len(logLines(b.current, "upgrade failed; this process serves on"))
+	return len(logLines(b.current, upgradeFailed))
 }
 
 // waitFailed waits until one more has.
 func (b *belay) waitFailed(before int) {
 	b.t.Helper()
-	b.must(waitUntil("the old process knows that the new one is gone", func() bool { return b.failures() > before }))
+	b.waitLogged(upgradeFailed, before)
 }
 
 // fullSocket makes a socket at path on which a message has to wait.
