@@ -265,14 +265,22 @@ func TestCutBody(t *testing.T) {
 				if name == "short length" && m.Up.H2 {
 					t.Skip("the server of net/http would end the stream in good order; see TestShortLength")
 				}
-				r, _ := newRig(t, m, func(w http.ResponseWriter, req *http.Request) {
+				headSeen := make(chan struct{}, 2) // by the proxy: a reset can overtake the head
+				o := newOrigin(t, m.Up, func(w http.ResponseWriter, req *http.Request) {
 					if req.URL.Path == "/length" || name == "short length" {
 						w.Header().Set("Content-Length", "1000000")
 					}
 					_, _ = w.Write(proxytest.Pattern(50_000))
 					_ = http.NewResponseController(w).Flush()
+					select {
+					case <-headSeen:
+					case <-time.After(patience):
+					}
 					cut(w, req)
 				})
+				h := toPeers(o.peer())
+				h.ResponseFilter = func(*proxy.Session, *none, *header.Response) error { headSeen <- struct{}{}; return nil }
+				r := newRigWith(t, m, proxy.Config{}, h)
 				for _, target := range []string{"/length", "/chunks"} {
 					res := r.get(target)
 					if res.StatusCode != 200 && res.StatusCode != 0 || res.err == nil {
